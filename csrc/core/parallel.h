@@ -1,0 +1,51 @@
+// The only doorway to threads: OpenMP, or std::thread where the build has no OpenMP.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace pydiff {
+
+using TaskFn = void (*)(void* context, int64_t task, int thread);
+
+// Runs fn(context, task, thread) for every task in [0, tasks), tasks taken in any order by threads
+// 0 .. num_threads()-1. Returns early when cancelled (see cancel.h). fn must not throw.
+// Determinism is the caller's: tasks are cut by shape alone and never add into shared memory.
+void parallel_tasks(int64_t tasks, TaskFn fn, void* context);
+
+int num_threads();           // threads that the next parallel_tasks will use, >= 1
+void set_num_threads(int n); // n >= 1
+
+// A block of scratch for the duration of one kernel call, 64-byte aligned, taken from a cache of
+// the calling thread. Throws std::bad_alloc, so take it before parallel_for, never inside.
+class Scratch {
+ public:
+  explicit Scratch(size_t bytes);
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  void* data() const { return data_; }
+  template <class T>
+  T* as() const { return static_cast<T*>(data_); }
+
+ private:
+  void* data_;
+  size_t bytes_;
+};
+
+size_t checked_bytes(int64_t count, int64_t size);  // count * size, or std::bad_alloc on overflow
+
+namespace {
+// Internal linkage on purpose: this template is instantiated in files built for different
+// instruction sets, and must not be merged by the linker.
+template <class F>
+inline void parallel_for(int64_t tasks, const F& body) {
+  parallel_tasks(
+      tasks,
+      [](void* context, int64_t task, int thread) {
+        (*static_cast<const F*>(context))(task, thread);
+      },
+      const_cast<F*>(&body));
+}
+}  // namespace
+
+}  // namespace pydiff
