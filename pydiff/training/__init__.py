@@ -1,0 +1,1 @@
+"""Training: `Trainer`, its settings, and checkpoints that continue bitwise."""

@@ -1,0 +1,44 @@
+"""The loss curve as a picture; matplotlib is optional and asked for only here."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+
+def plotting_available() -> bool:
+    """True if matplotlib can be imported."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def save_loss_curve(records: list[dict[str, Any]], path: str | os.PathLike[str]) -> None:
+    """Draw loss over step (logarithmic axis) from metrics records to an image file.
+
+    Raises ImportError without matplotlib; see `plotting_available`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    steps = [record["step"] for record in records]
+    losses = [record["loss"] for record in records]
+    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(steps, losses, color="#9ecae1", linewidth=1, label="mean between log lines")
+    axes.plot(steps, _smoothed(losses), color="#08519c", linewidth=1.8, label="running mean")
+    axes.set(xlabel="optimiser step", ylabel="mean squared error", yscale="log")
+    axes.grid(True, which="both", alpha=0.25)
+    axes.legend(frameon=False)
+    figure.savefig(path)
+
+
+def _smoothed(values: list[float], weight: float = 0.9) -> list[float]:
+    smooth, result = 0.0, []
+    for count, value in enumerate(values, start=1):
+        smooth = weight * smooth + (1 - weight) * value
+        result.append(smooth / (1 - weight**count))
+    return result
