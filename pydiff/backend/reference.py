@@ -1,0 +1,455 @@
+"""The contract in plain NumPy: complete, obvious, never optimised. The oracle of every kernel.
+
+Arguments are checked by `spec`; shapes are given there.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Axes = tuple[int, ...]
+Pair = tuple[int, int]
+Quad = tuple[int, int, int, int]
+
+_quiet = np.errstate(all="ignore")  # infinities and NaN are results here, not surprises
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+# ---------------------------------------------------------------- elementwise
+
+
+@_quiet
+def exp(x: Array) -> Array:
+    return np.asarray(np.exp(x))
+
+
+@_quiet
+def log(x: Array) -> Array:
+    return np.asarray(np.log(x))
+
+
+@_quiet
+def sqrt(x: Array) -> Array:
+    return np.asarray(np.sqrt(x))
+
+
+@_quiet
+def sigmoid(x: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def tanh(x: Array) -> Array:
+    return np.asarray(np.tanh(x))
+
+
+def relu(x: Array) -> Array:
+    return np.asarray(np.maximum(x, 0))
+
+
+@_quiet
+def silu(x: Array) -> Array:
+    return np.asarray(x / (1 + np.exp(-x)))
+
+
+@_quiet
+def gelu(x: Array) -> Array:
+    return np.asarray(x * _normal_cdf(x))
+
+
+@_quiet
+def gelu_tanh(x: Array) -> Array:
+    return np.asarray(0.5 * x * (1 + np.tanh(_gelu_inner(x))))
+
+
+@_quiet
+def add(a: Array, b: Array) -> Array:
+    return np.asarray(a + b)
+
+
+@_quiet
+def subtract(a: Array, b: Array) -> Array:
+    return np.asarray(a - b)
+
+
+@_quiet
+def multiply(a: Array, b: Array) -> Array:
+    return np.asarray(a * b)
+
+
+@_quiet
+def divide(a: Array, b: Array) -> Array:
+    return np.asarray(a / b)
+
+
+@_quiet
+def sigmoid_backward(dy: Array, y: Array) -> Array:
+    return np.asarray(dy * y * (1 - y))
+
+
+@_quiet
+def tanh_backward(dy: Array, y: Array) -> Array:
+    return np.asarray(dy * (1 - y * y))
+
+
+def relu_backward(dy: Array, x: Array) -> Array:
+    return np.where(x <= 0, np.zeros_like(dy), dy)
+
+
+@_quiet
+def silu_backward(dy: Array, x: Array) -> Array:
+    s = sigmoid(x)
+    return np.asarray(dy * s * (1 + x * (1 - s)))
+
+
+@_quiet
+def gelu_backward(dy: Array, x: Array) -> Array:
+    density = np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    return np.asarray(dy * (_normal_cdf(x) + x * density))
+
+
+@_quiet
+def gelu_tanh_backward(dy: Array, x: Array) -> Array:
+    t = np.tanh(_gelu_inner(x))
+    inner_dx = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
+    return np.asarray(dy * 0.5 * (1 + t + x * (1 - t * t) * inner_dx))
+
+
+def _normal_cdf(x: Array) -> Array:
+    # erfc keeps its relative precision far below 0, where 1 + erf cancels.
+    return np.asarray(0.5 * _erfc(-x.astype(np.float64) / math.sqrt(2))).astype(x.dtype)
+
+
+def _gelu_inner(x: Array) -> Array:
+    return math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
+
+
+# ---------------------------------------------------------------- reductions
+
+
+@_quiet
+def sum(x: Array, axes: Axes, scale: float = 1.0) -> Array:
+    return np.asarray(np.sum(x, axis=axes, keepdims=True) * x.dtype.type(scale))
+
+
+def max(x: Array, axes: Axes) -> Array:
+    return np.asarray(np.max(x, axis=axes, keepdims=True))
+
+
+@_quiet
+def max_backward(dy: Array, x: Array, y: Array, axes: Axes) -> Array:
+    hit = (x == y).astype(x.dtype)
+    return np.asarray(dy * hit / np.sum(hit, axis=axes, keepdims=True))
+
+
+@_quiet
+def squared_error(a: Array, b: Array, scale: float) -> Array:
+    return np.asarray(np.sum((a - b) ** 2) * a.dtype.type(scale))
+
+
+@_quiet
+def softmax(x: Array) -> Array:
+    if not x.size:
+        return x.copy()
+    e = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
+
+
+@_quiet
+def softmax_backward(dy: Array, y: Array) -> Array:
+    return y * (dy - np.sum(dy * y, axis=-1, keepdims=True))
+
+
+# ---------------------------------------------------------------- products
+
+
+@_quiet
+def matmul(a: Array, b: Array, bias: Array | None, transpose_a: bool, transpose_b: bool) -> Array:
+    c = (a.swapaxes(-1, -2) if transpose_a else a) @ (b.swapaxes(-1, -2) if transpose_b else b)
+    return c if bias is None else c + bias
+
+
+@_quiet
+def conv2d(x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Quad) -> Array:
+    kh, kw, _, co = weight.shape
+    padded = _padded(x, padding)
+    ho = (padded.shape[1] - kh) // stride[0] + 1
+    wo = (padded.shape[2] - kw) // stride[1] + 1
+    y = np.zeros((x.shape[0], ho, wo, co), x.dtype)
+    for i, j in np.ndindex(kh, kw):
+        y += _tap(padded, i, j, stride, ho, wo) @ weight[i, j]
+    return y if bias is None else y + bias
+
+
+@_quiet
+def conv2d_backward_data(
+    dy: Array, weight: Array, x_shape: tuple[int, ...], stride: Pair, padding: Quad
+) -> Array:
+    top, _, left, _ = padding
+    dpadded = _padded(np.zeros(x_shape, dy.dtype), padding)
+    for i, j in np.ndindex(weight.shape[:2]):
+        _tap(dpadded, i, j, stride, *dy.shape[1:3])[...] += dy @ weight[i, j].T
+    return dpadded[:, top : top + x_shape[1], left : left + x_shape[2]].copy()
+
+
+@_quiet
+def conv2d_backward_weight(
+    x: Array, dy: Array, weight_shape: tuple[int, ...], stride: Pair, padding: Quad
+) -> Array:
+    padded = _padded(x, padding)
+    dweight = np.empty(weight_shape, x.dtype)
+    for i, j in np.ndindex(weight_shape[:2]):
+        pixels = _tap(padded, i, j, stride, *dy.shape[1:3])
+        dweight[i, j] = np.tensordot(pixels, dy, axes=([0, 1, 2], [0, 1, 2]))
+    return dweight
+
+
+def _padded(x: Array, padding: Quad) -> Array:
+    top, bottom, left, right = padding
+    return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+
+
+def _tap(padded: Array, i: int, j: int, stride: Pair, ho: int, wo: int) -> Array:
+    """View (N, ho, wo, C): the pixels that kernel position (i, j) meets."""
+    sh, sw = stride
+    return padded[:, i : i + sh * (ho - 1) + 1 : sh, j : j + sw * (wo - 1) + 1 : sw]
+
+
+# ---------------------------------------------------------------- normalisation
+
+
+@_quiet
+def group_norm(
+    x: Array, groups: int, weight: Array | None, bias: Array | None, eps: float, act: str
+) -> tuple[Array, Array, Array]:
+    mean, rstd = _statistics(_grouped(x, groups), (1, 3), eps)
+    y = _group_norm_linear(x, groups, weight, bias, mean, rstd)
+    return (silu(y) if act == "silu" else y), mean, rstd
+
+
+@_quiet
+def group_norm_backward(
+    dy: Array,
+    x: Array,
+    groups: int,
+    weight: Array | None,
+    bias: Array | None,
+    mean: Array,
+    rstd: Array,
+    act: str,
+) -> tuple[Array, Array | None, Array | None]:
+    if act == "silu":
+        dy = silu_backward(dy, _group_norm_linear(x, groups, weight, bias, mean, rstd))
+    xhat = (_grouped(x, groups) - mean[:, None, :, None]) * rstd[:, None, :, None]
+    dxhat = _grouped(dy if weight is None else dy * weight, groups)
+    dx = _norm_dx(dxhat, xhat, rstd[:, None, :, None], (1, 3)).reshape(x.shape)
+    if weight is None:
+        return dx, None, None
+    others = tuple(range(x.ndim - 1))
+    return dx, np.sum(dy * xhat.reshape(x.shape), axis=others), np.sum(dy, axis=others)
+
+
+@_quiet
+def layer_norm(
+    x: Array, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
+    mean, rstd = _statistics(x, (-1,), eps)
+    y = (x - mean[..., None]) * rstd[..., None]
+    return (y if weight is None else y * weight + bias), mean, rstd
+
+
+@_quiet
+def layer_norm_backward(
+    dy: Array, x: Array, weight: Array | None, mean: Array, rstd: Array
+) -> tuple[Array, Array | None, Array | None]:
+    xhat = (x - mean[..., None]) * rstd[..., None]
+    dx = _norm_dx(dy if weight is None else dy * weight, xhat, rstd[..., None], (-1,))
+    if weight is None:
+        return dx, None, None
+    others = tuple(range(x.ndim - 1))
+    return dx, np.sum(dy * xhat, axis=others), np.sum(dy, axis=others)
+
+
+def _grouped(x: Array, groups: int) -> Array:
+    """(N, ..., C) as (N, positions, groups, C / groups)."""
+    return x.reshape(x.shape[0], math.prod(x.shape[1:-1]), groups, x.shape[-1] // groups)
+
+
+def _group_norm_linear(
+    x: Array, groups: int, weight: Array | None, bias: Array | None, mean: Array, rstd: Array
+) -> Array:
+    xhat = (_grouped(x, groups) - mean[:, None, :, None]) * rstd[:, None, :, None]
+    y = xhat.reshape(x.shape)
+    return y if weight is None else y * weight + bias
+
+
+def _statistics(x: Array, axes: Axes, eps: float) -> tuple[Array, Array]:
+    """Mean and 1 / sqrt(variance + eps); of nothing, 0 and 1 / sqrt(eps)."""
+    count = np.maximum(math.prod(x.shape[i] for i in axes), 1)
+    mean = np.sum(x, axis=axes, keepdims=True) / count
+    variance = np.sum((x - mean) ** 2, axis=axes) / count
+    return np.asarray(mean.squeeze(axes), x.dtype), np.asarray(1 / np.sqrt(variance + eps), x.dtype)
+
+
+def _norm_dx(dxhat: Array, xhat: Array, rstd: Array, axes: Axes) -> Array:
+    """rstd (dxhat - mean(dxhat) - xhat mean(dxhat xhat)), the means over the normalised axes."""
+    count = np.maximum(math.prod(xhat.shape[i] for i in axes), 1)
+    mean = np.sum(dxhat, axis=axes, keepdims=True) / count
+    slope = np.sum(dxhat * xhat, axis=axes, keepdims=True) / count
+    return np.asarray(rstd * (dxhat - mean - xhat * slope), xhat.dtype)
+
+
+# ---------------------------------------------------------------- attention
+
+
+@_quiet
+def attention(q: Array, k: Array, v: Array, heads: int, scale: float) -> tuple[Array, Array]:
+    scores = scale * (_heads(q, heads) @ _heads(k, heads).swapaxes(-1, -2))
+    top = np.max(scores, axis=-1, keepdims=True)
+    e = np.exp(scores - top)
+    total = np.sum(e, axis=-1, keepdims=True)
+    return _merged(e / total @ _heads(v, heads)), (top + np.log(total))[..., 0]
+
+
+@_quiet
+def attention_backward(
+    dy: Array, q: Array, k: Array, v: Array, o: Array, lse: Array, heads: int, scale: float
+) -> tuple[Array, Array, Array]:
+    qh, kh, vh, oh, doh = (_heads(x, heads) for x in (q, k, v, o, dy))
+    p = np.exp(scale * (qh @ kh.swapaxes(-1, -2)) - lse[..., None])
+    dp = doh @ vh.swapaxes(-1, -2)
+    ds = scale * p * (dp - np.sum(doh * oh, axis=-1, keepdims=True))
+    return (
+        _merged(ds @ kh),
+        _merged(ds.swapaxes(-1, -2) @ qh),
+        _merged(p.swapaxes(-1, -2) @ doh),
+    )
+
+
+def _heads(x: Array, heads: int) -> Array:
+    """(N, T, C) -> (N, heads, T, C / heads)."""
+    return x.reshape(*x.shape[:2], heads, x.shape[2] // heads).swapaxes(1, 2)
+
+
+def _merged(x: Array) -> Array:
+    """(N, heads, T, d) -> (N, T, heads d)."""
+    n, heads, t, d = x.shape
+    return np.ascontiguousarray(x.swapaxes(1, 2)).reshape(n, t, heads * d)
+
+
+# ---------------------------------------------------------------- resampling and data movement
+
+
+def upsample_nearest(x: Array, factor: int, scale: float) -> Array:
+    return x.repeat(factor, axis=1).repeat(factor, axis=2) * x.dtype.type(scale)
+
+
+@_quiet
+def sum_pool(x: Array, factor: int, scale: float) -> Array:
+    n, h, w, c = x.shape
+    windows = x.reshape(n, h // factor, factor, w // factor, factor, c)
+    return windows.sum(axis=(2, 4)) * x.dtype.type(scale)
+
+
+def concat(arrays: list[Array], axis: int) -> Array:
+    return np.ascontiguousarray(np.concatenate(arrays, axis))
+
+
+def pad(x: Array, widths: tuple[Pair, ...], value: float) -> Array:
+    return np.array(np.pad(x, widths, constant_values=value) if x.ndim else x, order="C")
+
+
+def contiguous(x: Array) -> Array:
+    return np.array(x, order="C")
+
+
+def gather(table: Array, index: Array) -> Array:
+    return np.asarray(table[index])
+
+
+@_quiet
+def scatter_add(dy: Array, index: Array, rows: int) -> Array:
+    y = np.zeros((rows, *dy.shape[index.ndim :]), dy.dtype)
+    np.add.at(y, index, dy)
+    return y
+
+
+# ---------------------------------------------------------------- optimisers, in place
+
+
+@_quiet
+def adamw(
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    step: int,
+) -> None:
+    m[...] = beta1 * m + (1 - beta1) * g
+    v[...] = beta2 * v + (1 - beta2) * g * g
+    m_hat = m / (1 - beta1**step)
+    v_hat = v / (1 - beta2**step)
+    p[...] = p - lr * weight_decay * p - lr * m_hat / (np.sqrt(v_hat) + eps)
+
+
+@_quiet
+def ema(e: Array, p: Array, decay: float) -> None:
+    e[...] = decay * e + (1 - decay) * p
+
+
+# ---------------------------------------------------------------- random numbers
+
+_MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], np.uint64)
+_WEYL = np.array([0x9E3779B9, 0xBB67AE85], np.uint64)
+_LOW = np.uint64(0xFFFFFFFF)
+_SHIFT = np.uint64(32)
+
+
+def uniform(
+    seed: int, first_image: int, step: int, stream: int, images: int, n: int, dtype: np.dtype[Any]
+) -> Array:
+    words = _words(seed, first_image, step, stream, images, n)
+    return _in_unit_interval(words).reshape(images, -1)[:, :n].astype(dtype)
+
+
+def normal(
+    seed: int, first_image: int, step: int, stream: int, images: int, n: int, dtype: np.dtype[Any]
+) -> Array:
+    u = _in_unit_interval(_words(seed, first_image, step, stream, images, n))
+    r, angle = np.sqrt(-2 * np.log(u[..., 0::2])), 2 * np.pi * u[..., 1::2]
+    pairs = np.stack([r * np.cos(angle), r * np.sin(angle)], axis=-1)
+    return pairs.reshape(images, -1)[:, :n].astype(dtype)
+
+
+def philox(counter: Array, key: Array) -> Array:
+    """Philox-4x32-10: counter (..., 4) and key (2,) of 32-bit words -> random words (..., 4)."""
+    c, k = np.asarray(counter, np.uint64), np.asarray(key, np.uint64)
+    for _ in range(10):
+        product = c[..., 0::2] * _MULTIPLIERS
+        high, low = product >> _SHIFT, product & _LOW
+        mixed = high[..., ::-1] ^ c[..., 1::2] ^ k
+        c = np.stack([mixed[..., 0], low[..., 1], mixed[..., 1], low[..., 0]], axis=-1)
+        k = (k + _WEYL) & _LOW
+    return c
+
+
+def _words(seed: int, first_image: int, step: int, stream: int, images: int, n: int) -> Array:
+    """Random words (images, ceil(n / 4), 4)."""
+    counter = np.empty((images, -(-n // 4), 4), np.uint64)
+    counter[..., 0] = np.arange(counter.shape[1], dtype=np.uint64)
+    counter[..., 1] = first_image + np.arange(images, dtype=np.uint64)[:, None]
+    counter[..., 2] = step
+    counter[..., 3] = stream
+    return philox(counter, np.array([seed & 0xFFFFFFFF, seed >> 32], np.uint64))
+
+
+def _in_unit_interval(words: Array) -> Array:
+    return (words.astype(np.float64) + 0.5) * 2.0**-32

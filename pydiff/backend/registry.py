@@ -1,0 +1,68 @@
+"""Which implementation of the contract is active: `cpu` (native kernels) or `reference` (NumPy)."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+from ..errors import ConfigError
+
+NAMES = ("cpu", "reference")
+
+_active: ModuleType | None = None
+
+
+def active() -> ModuleType:
+    """The active implementation: a module that has every function of the contract, unchecked."""
+    return _active if _active is not None else _choose()
+
+
+def name() -> str:
+    """Name of the active implementation, "cpu" or "reference"."""
+    return active().__name__.rpartition(".")[2]
+
+
+def select(name: str) -> None:
+    """Make `name` ("cpu" or "reference") the implementation of this process from now on.
+
+    Raises ConfigError for another name, ImportError where the native module cannot be loaded.
+    """
+    global _active
+    if name not in NAMES:
+        raise ConfigError(f"backend {name!r} does not exist; allowed: {', '.join(NAMES)}")
+    _active = importlib.import_module(f"{__package__}.{name}")
+
+
+@contextmanager
+def use(name: str) -> Iterator[None]:
+    """Select `name` for the duration of a `with` block (for the whole process, not one thread)."""
+    global _active
+    before = _active
+    select(name)
+    try:
+        yield
+    finally:
+        _active = before
+
+
+def _choose() -> ModuleType:
+    """`PYDIFF_BACKEND`, else cpu; reference with a warning where no native module was built."""
+    wanted = os.environ.get("PYDIFF_BACKEND", "")
+    try:
+        select(wanted or "cpu")
+    except ModuleNotFoundError as error:
+        if wanted or error.name not in ("pydiff._native", "pydiff.backend.cpu"):
+            raise
+        select("reference")
+        warnings.warn(
+            "pydiff: the native module is missing, so everything runs on the slow NumPy reference; "
+            "reinstall pydiff with a C++ compiler, or set PYDIFF_BACKEND=reference to accept this",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    assert _active is not None
+    return _active

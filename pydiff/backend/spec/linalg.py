@@ -1,0 +1,45 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...errors import ShapeError
+from ..registry import active
+from .checks import Array, arrays, at_least, optional
+
+
+def matmul(
+    a: Array,
+    b: Array,
+    bias: Array | None = None,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+) -> Array:
+    """op(a) op(b) + bias, where op swaps the last two axes if asked.
+
+    op(a) (..., m, k), op(b) (..., k, n), bias (n,) -> (..., m, n); leading axes broadcast.
+    """
+    a, b = arrays("matmul", a=a, b=b)
+    at_least("matmul", "a", a, 2)
+    at_least("matmul", "b", b, 2)
+    k = a.shape[-2 if transpose_a else -1]
+    k_b, n = b.shape[:-3:-1] if transpose_b else b.shape[-2:]
+    if k != k_b:
+        raise ShapeError(
+            f"matmul: the inner sizes {k} and {k_b} differ: a has shape {a.shape} (transpose_a="
+            f"{transpose_a}), b {b.shape} (transpose_b={transpose_b})"
+        )
+    if a.ndim > 2 and b.ndim > 2 and a.shape[:-2] != b.shape[:-2]:
+        _check_batches(a, b)
+    bias = optional("matmul", "bias", bias, a, (n,))
+    return active().matmul(a, b, bias, bool(transpose_a), bool(transpose_b))
+
+
+def _check_batches(a: Array, b: Array) -> None:
+    try:
+        np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ShapeError(
+            f"matmul: the leading axes of a {a.shape} and b {b.shape} do not broadcast"
+        ) from None

@@ -1,0 +1,70 @@
+"""Process-wide settings. The backend applies them; nothing here imports anything native."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from .errors import ConfigError
+
+MAX_THREADS = 1024
+
+_num_threads: int | None = None
+_subscribers: list[Callable[[int], object]] = []
+
+
+def num_threads() -> int:
+    """Number of threads that kernels use.
+
+    The value given to `set_num_threads`; else `PYDIFF_NUM_THREADS` or `OMP_NUM_THREADS`; else the
+    processors that this process may use. Results never depend on it.
+    """
+    global _num_threads
+    if _num_threads is None:
+        _num_threads = _from_environment() or _available_processors()
+    return _num_threads
+
+
+def set_num_threads(n: int) -> None:
+    """Use `n` threads (1 to 1024) from now on. Raises ConfigError outside that range."""
+    global _num_threads
+    _num_threads = _checked("set_num_threads", n)
+    for apply in _subscribers:
+        apply(_num_threads)
+
+
+def on_num_threads(apply: Callable[[int], object]) -> None:
+    """Call `apply(n)` now and whenever the number of threads changes."""
+    _subscribers.append(apply)
+    apply(num_threads())
+
+
+def _checked(where: str, n: object) -> int:
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MAX_THREADS:
+        raise ConfigError(f"{where}: the number of threads is {n!r}; allowed: 1 to {MAX_THREADS}")
+    return n
+
+
+def _from_environment() -> int | None:
+    for key in ("PYDIFF_NUM_THREADS", "OMP_NUM_THREADS"):
+        text = os.environ.get(key, "").split(",")[0].strip()  # OpenMP allows one number per level
+        if text.isdigit():
+            return _checked(key, int(text))
+        if text and key.startswith("PYDIFF"):
+            raise ConfigError(f"{key}={text!r} is no number; allowed: 1 to {MAX_THREADS}")
+    return None
+
+
+def _available_processors() -> int:
+    """Processors of the affinity mask, cut to the quota of a container (cgroup v2)."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        count = os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+        count = min(count, max(1, -(-int(quota) // int(period))))
+    except (OSError, ValueError):  # no cgroup, or a quota of "max"
+        pass
+    return min(count, MAX_THREADS)
