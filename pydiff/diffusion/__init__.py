@@ -1,0 +1,27 @@
+"""Diffusion mathematics: schedules, prediction types, the denoiser, the process, the targets.
+
+One coordinate system throughout: x_t = alpha(t) x_0 + sigma(t) eps, channels last.
+"""
+
+from . import schedules
+from .denoiser import Denoiser, Prediction
+from .losses import min_snr_weights, training_target, training_times
+from .noise_schedule import DiscreteSchedule, NoiseSchedule
+from .parameterization import PREDICTIONS
+from .process import diffuse, forward_chain, posterior, transition
+
+__all__ = [
+    "PREDICTIONS",
+    "Denoiser",
+    "DiscreteSchedule",
+    "NoiseSchedule",
+    "Prediction",
+    "diffuse",
+    "forward_chain",
+    "min_snr_weights",
+    "posterior",
+    "schedules",
+    "training_target",
+    "training_times",
+    "transition",
+]

@@ -1,0 +1,110 @@
+"""A Denoiser turns any model and prediction type into one thing: an estimate of x_0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..autograd import no_grad
+from .noise_schedule import NoiseSchedule, as_float
+from .parameterization import check_prediction, combine, to_x0
+from ..errors import ConfigError, ShapeError
+
+# Below this sigma x_t equals x_0 to double precision, and no noise can be seen in it.
+_NO_NOISE = 1e-12
+
+
+class Prediction(NamedTuple):
+    """What a model says at x_t: x0 after thresholding, raw_x0 before it.
+
+    x, x0 and raw_x0 (N, ...) share one shape and dtype; x0 is raw_x0 where nothing is clipped.
+    """
+
+    x: np.ndarray
+    x0: np.ndarray
+    raw_x0: np.ndarray
+    alpha: float
+    sigma: float
+
+    @property
+    def eps(self) -> np.ndarray:
+        """The predicted noise, of the raw x_0: x_t = alpha raw_x0 + sigma eps."""
+        return self.noise_for(self.raw_x0)
+
+    def noise_for(self, x0: np.ndarray) -> np.ndarray:
+        """The noise that makes x_t out of this x_0; 0 where x_t holds none."""
+        if self.sigma < _NO_NOISE:
+            return np.zeros_like(self.x)
+        return combine((1.0 / self.sigma, -self.alpha / self.sigma), (self.x, x0))
+
+
+class Denoiser:
+    """An estimate of E[x_0 | x_t] from a model.
+
+    model: any callable (x, t) -> array like x: a `pydiff.nn` module, a compiled plan, an ONNX
+        session, a function. x (N, ...) is float32 or float64, t is a number; the result may be an
+        ndarray, a Tensor, or anything with `.numpy()`. It must not write to x. Gradients are off.
+    schedule: the NoiseSchedule it was trained with.
+    prediction: epsilon, sample, v_prediction, score or flow (see `parameterization`).
+    clip: None; r > 0, which clips x_0 to [-r, r] (`clip_sample_range` of diffusers); or a callable
+        x_0 -> x_0 (dynamic thresholding).
+
+    Raises ConfigError for an unknown prediction or clip, and at alpha = 0 for epsilon and score;
+    ShapeError if the model's result does not have the shape of x. Immutable: threads may share it.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[np.ndarray, Any], Any],
+        schedule: NoiseSchedule,
+        prediction: str = "epsilon",
+        clip: float | Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
+        if not callable(model):
+            raise ConfigError(f"model must be callable as model(x, t), got {type(model).__name__}")
+        if not isinstance(schedule, NoiseSchedule):
+            raise ConfigError(f"schedule must be a NoiseSchedule, got {type(schedule).__name__}")
+        self.model = model
+        self.schedule = schedule
+        self.prediction = check_prediction(prediction)
+        self.clip = clip
+        self._threshold = _threshold(clip)
+
+    def __call__(self, x: np.ndarray, t: float) -> np.ndarray:
+        """x_0 (N, ...) in the dtype of x, thresholded; x (N, ...) at the time t (a number)."""
+        return self.predict(as_float(x, "x"), t).x0
+
+    def predict(self, x: np.ndarray, t: float) -> Prediction:
+        """x_0 and the noise at x (N, ...) float32 or float64, at time t: what samplers call."""
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        raw = self.raw_x0(x, t, alpha, sigma)
+        x0 = raw if self._threshold is None else self._threshold(raw)
+        return Prediction(x, x0, raw, alpha, sigma)
+
+    def raw_x0(self, x: np.ndarray, t: float, alpha: float, sigma: float) -> np.ndarray:
+        """x_0 before thresholding."""
+        with no_grad():
+            output = self.model(x, t)
+        output = _as_array(output)
+        if output.shape != x.shape:
+            raise ShapeError(
+                f"the model returned shape {output.shape} for x of shape {x.shape} at t = {t}"
+            )
+        return to_x0(self.prediction, output, x, alpha, sigma)
+
+
+def _threshold(clip: Any) -> Callable[[np.ndarray], np.ndarray] | None:
+    if clip is None or callable(clip):
+        return clip
+    if isinstance(clip, bool) or not isinstance(clip, (int, float)) or not 0.0 < clip < np.inf:
+        raise ConfigError(f"clip = {clip!r}; allowed: None, a number > 0, or a callable")
+    bound = float(clip)
+    return lambda x0: x0.clip(-bound, bound)
+
+
+def _as_array(output: Any) -> np.ndarray:
+    if not isinstance(output, np.ndarray):
+        output = output.numpy() if hasattr(output, "numpy") else output
+    return as_float(output, "the model's output")

@@ -1,0 +1,91 @@
+"""What a network predicts, and how x_0 follows from it.
+
+With x_t = alpha x_0 + sigma eps, every prediction type is one pair of linear formulas:
+x_0 = c_x x_t + c_out output, and target = c_x0 x_0 + c_eps eps.
+
+epsilon       the noise (Ho et al. 2020, arXiv 2006.11239)
+sample        x_0 itself
+v_prediction  v = alpha eps - sigma x_0 (Salimans & Ho 2022, arXiv 2202.00512, appendix D)
+score         the gradient of log q(x_t | x_0) = -eps / sigma (Song et al. 2021, arXiv 2011.13456)
+flow          the velocity eps - x_0 (Lipman et al. 2023, arXiv 2210.02747)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .noise_schedule import per_image
+from ..errors import ConfigError
+
+
+class Parameterization(NamedTuple):
+    """Two functions of (alpha, sigma), floats or float64 arrays."""
+
+    x0: Callable[[Any, Any], tuple[Any, Any]]  # (c_x, c_out)
+    target: Callable[[Any, Any], tuple[Any, Any]]  # (c_x0, c_eps)
+
+
+PREDICTIONS: dict[str, Parameterization] = {
+    "epsilon": Parameterization(lambda a, s: (1.0 / a, -s / a), lambda a, s: (0.0, 1.0)),
+    "sample": Parameterization(lambda a, s: (0.0, 1.0), lambda a, s: (1.0, 0.0)),
+    "v_prediction": Parameterization(
+        lambda a, s: (a / (a * a + s * s), -s / (a * a + s * s)), lambda a, s: (-s, a)
+    ),
+    "score": Parameterization(lambda a, s: (1.0 / a, s * s / a), lambda a, s: (0.0, -1.0 / s)),
+    "flow": Parameterization(lambda a, s: (1.0 / (a + s), -s / (a + s)), lambda a, s: (-1.0, 1.0)),
+}
+
+
+def check_prediction(prediction: str) -> str:
+    """The name itself, or a ConfigError that lists the known ones."""
+    if not isinstance(prediction, str) or prediction not in PREDICTIONS:
+        raise ConfigError(f"prediction = {prediction!r}; known: {', '.join(PREDICTIONS)}")
+    return prediction
+
+
+def to_x0(prediction: str, output: np.ndarray, x: np.ndarray, alpha: Any, sigma: Any) -> np.ndarray:
+    """x_0 from the output of a network at x_t; a new array of x's dtype.
+
+    output and x (N, ...) of one shape; alpha and sigma floats, or (N,) with one level per image.
+    Raises ConfigError where the output says nothing about x_0: epsilon and score at alpha = 0.
+    """
+    rule = PREDICTIONS[check_prediction(prediction)]
+    if prediction in ("epsilon", "score") and _any_zero(alpha):
+        raise ConfigError(
+            f"alpha = 0 (zero terminal SNR): a prediction of {prediction!r} leaves x_0 undetermined"
+            " there; use a v_prediction or sample model, or start at an earlier time"
+        )
+    return combine(rule.x0(alpha, sigma), (x, output))
+
+
+def target(prediction: str, x0: np.ndarray, eps: np.ndarray, alpha: Any, sigma: Any) -> np.ndarray:
+    """What a network of this prediction type should return at x_t = alpha x_0 + sigma eps.
+
+    x0 and eps (N, ...) of one shape; alpha and sigma floats or (N,). Raises ConfigError for the
+    score at sigma = 0, where it is infinite.
+    """
+    rule = PREDICTIONS[check_prediction(prediction)]
+    if prediction == "score" and _any_zero(sigma):
+        raise ConfigError("the score is infinite at sigma = 0 (clean data)")
+    return combine(rule.target(alpha, sigma), (x0, eps))
+
+
+def combine(coefficients: tuple[Any, ...], arrays: tuple[np.ndarray, ...]) -> np.ndarray:
+    """sum_i c_i array_i in the dtype of the first array, as a new array; zero terms are skipped.
+
+    Each c_i is a float or an (N,) array.
+    """
+    dtype, total = arrays[0].dtype, None
+    for c, array in zip(coefficients, arrays):
+        if isinstance(c, float) and c == 0.0:
+            continue
+        term = np.multiply(array, per_image(c, array), dtype=dtype, casting="same_kind")
+        total = term if total is None else np.add(total, term, out=total)
+    return np.zeros_like(arrays[0]) if total is None else total
+
+
+def _any_zero(values: Any) -> bool:
+    return values == 0.0 if isinstance(values, float) else bool((values == 0.0).any())

@@ -1,0 +1,71 @@
+"""What a sampler is: a frozen dataclass that makes one step, with all state passed in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+
+from ..diffusion.denoiser import Prediction
+from ..diffusion.noise_schedule import NoiseSchedule
+
+Noise = Callable[[], np.ndarray]
+
+
+class Predictor(Protocol):
+    """The part of a Denoiser that samplers use; guidance wrappers offer the same."""
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """alpha, sigma and log-SNR at any time."""
+
+    def predict(self, x: np.ndarray, t: float) -> Prediction:
+        """x_0 and the noise at x (N, ...), time t."""
+
+
+class Step(NamedTuple):
+    """The result of one step: the new x (N, ...), the x_0 predicted at its start, and the state.
+
+    x is a new array: callers may keep every x and x0 that they are given.
+    """
+
+    x: np.ndarray
+    x0: np.ndarray
+    state: Any = None
+
+
+class Sampler:
+    """Base of all samplers.
+
+    Subclasses are frozen dataclasses whose fields are options; nothing changes between calls, so
+    threads may share one. A multistep method keeps its history in `state`.
+
+    name: the key in SAMPLERS. paper: author, year, title, arXiv number, equation or algorithm.
+    order: order of convergence of the global error (for stochastic ones, weak order).
+    evaluations: model evaluations per step.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    order: ClassVar[int]
+    evaluations: ClassVar[int] = 1
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether steps draw noise."""
+        raise NotImplementedError
+
+    def start(self, times: Sequence[float]) -> Any:
+        """The state before the first step; times is the whole grid, its end included."""
+        return None
+
+    def step(
+        self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise
+    ) -> Step:
+        """One step of x (N, ...), float32 or float64, from time t to t_next.
+
+        t_next is `schedule.t_clean` in a step that ends at the data. noise() draws a fresh standard
+        normal array like x; it is called only where noise enters.
+        """
+        raise NotImplementedError

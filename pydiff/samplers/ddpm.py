@@ -1,0 +1,56 @@
+"""Ancestral sampling of DDPM."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..diffusion.parameterization import combine
+from ..diffusion.process import posterior, transition
+from ..errors import ConfigError
+from .base import Noise, Predictor, Sampler, Step
+
+
+@dataclass(frozen=True)
+class DDPM(Sampler):
+    """x_s ~ N(mean of q(x_s | x_t, x_0), variance) with the predicted x_0, s < t.
+
+    variance: "fixed_small", the variance of that posterior, exact for data at one point; or
+    "fixed_large", that of q(x_t | x_s), exact for N(0, I) data. Between any two times of the grid
+    the posterior is the one for just that pair. The step onto clean data adds no noise.
+    """
+
+    variance: str = "fixed_small"
+
+    name: ClassVar[str] = "ddpm"
+    paper: ClassVar[str] = (
+        "Ho, Jain, Abbeel 2020, Denoising Diffusion Probabilistic Models, arXiv 2006.11239, "
+        "Algorithm 2 with eq. 6 and 7"
+    )
+    order: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if self.variance not in ("fixed_small", "fixed_large"):
+            raise ConfigError(f"variance = {self.variance!r}; allowed: fixed_small, fixed_large")
+
+    @property
+    def stochastic(self) -> bool:
+        """Always."""
+        return True
+
+    def step(
+        self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise
+    ) -> Step:
+        """Algorithm 2, lines 3 and 4."""
+        x0 = denoiser.predict(x, t).x0
+        mean = posterior(denoiser.schedule, t_next, t)
+        if mean.variance == 0.0:
+            return Step(combine((mean.from_x, mean.from_x0), (x, x0)), x0)
+        variance = mean.variance
+        if self.variance == "fixed_large":
+            variance = transition(denoiser.schedule, t_next, t).variance
+        coefficients = (mean.from_x, mean.from_x0, math.sqrt(variance))
+        return Step(combine(coefficients, (x, x0, noise())), x0)

@@ -1,0 +1,173 @@
+"""The sampling loop, once for all samplers."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import random
+from ..diffusion.denoiser import Prediction
+from ..diffusion.noise_schedule import NOISY_ENOUGH, NoiseSchedule, as_float
+from ..errors import ConfigError, NonFiniteError, ShapeError
+from .base import Predictor, Sampler
+from .grids import Spacing, make_grid
+from .registry import make_sampler
+
+Callback = Callable[[int, Any, np.ndarray, np.ndarray], Any]
+NoiseFunction = Callable[[int, "tuple[int, ...]"], np.ndarray]
+_DRAW = 1 << 24  # further draws within a step count steps far beyond any grid
+
+
+def sample(
+    denoiser: Predictor,
+    shape: Sequence[int] | None = None,
+    sampler: str | Sampler = "ddim",
+    steps: int = 50,
+    spacing: str | Spacing = "leading",
+    grid: Sequence[float] | np.ndarray | None = None,
+    seed: int = 0,
+    x_init: np.ndarray | None = None,
+    noise: NoiseFunction | None = None,
+    callback: Callback | None = None,
+    progress: bool = False,
+    first_image: int = 0,
+) -> np.ndarray:
+    """Run a sampler from noise to data and return x_0, (N, ...) as in `shape`.
+
+    denoiser: a `Denoiser` (or a guidance wrapper of one).
+    shape: (N, ...), usually (N, H, W, C); may be left out with x_init.
+    sampler: a name in `samplers.SAMPLERS`, or an object such as `samplers.DDIM(eta=0.5)`.
+    steps, spacing: the number of grid times and a name in `samplers.GRIDS`, or a callable
+        (schedule, steps) -> decreasing times, e.g. `partial(grids.leading, offset=1)`.
+    grid: explicit decreasing times, the last one is where it ends (-1 is the clean data of a
+        discrete schedule); replaces steps and spacing.
+    seed, first_image: 0 <= seed < 2**64. All noise is keyed by (seed, image index, step, element),
+        so image i is the same drawn alone (first_image=i) and in any batch.
+    x_init: the array to start from, taken as it is, never changed. float64 stays float64
+        throughout; anything else, and a run without x_init, is float32.
+    noise: callable (step, shape) -> array, called for each draw after x_init in place of the
+        generator, only where the sampler needs noise.
+    callback: callable (step, t, x, x0) after each step: its number from 0, the time at which the
+        model was asked, the new state, and the x_0 predicted at t. Returning False stops the run:
+        `sample` then returns that x. The arrays may be kept.
+    progress: a tqdm bar on stderr, if that is a terminal.
+
+    Raises ConfigError for an unknown name, a grid that does not decrease or leaves the schedule;
+    ShapeError for shapes that do not fit; NonFiniteError, naming step, t and sampler, as soon as
+    the model returns a NaN or an infinity. Warns where it starts from pure noise at a time whose
+    SNR is above 0.01. Interrupting it (Ctrl-C) leaves nothing behind: all state is its own.
+    """
+    chosen = make_sampler(sampler)
+    times = make_grid(denoiser.schedule, steps, spacing, grid)
+    if callback is not None and not callable(callback):
+        raise ConfigError(f"callback must be callable, got {type(callback).__name__}")
+    x = _initial(denoiser.schedule, times[0], shape, x_init, seed, first_image)
+    source = _NoiseSource(noise, seed, first_image, x)
+    guarded = _Guarded(denoiser, chosen)
+    state = chosen.start(times)
+    bar = _progress_bar(len(times) - 1, chosen.name, progress)
+    try:
+        for step in range(len(times) - 1):
+            source.step, source.draw, guarded.step = step, 0, step
+            x, x0, state = chosen.step(guarded, x, times[step], times[step + 1], state, source)
+            if bar is not None:
+                bar.update()
+            if callback is not None and callback(step, times[step], x, x0) is False:
+                return x
+    finally:
+        if bar is not None:
+            bar.close()
+    _check_finite(x, "the result", chosen, len(times) - 2, times[-2])
+    return x
+
+
+class _Guarded:
+    """The denoiser of one run: checks that each prediction is finite before it is used."""
+
+    def __init__(self, denoiser: Predictor, sampler: Sampler) -> None:
+        self.schedule = denoiser.schedule
+        self.step = 0
+        self._predict = denoiser.predict
+        self._sampler = sampler
+
+    def predict(self, x: np.ndarray, t: float) -> Prediction:
+        prediction = self._predict(x, t)
+        _check_finite(prediction.raw_x0, "the model's prediction", self._sampler, self.step, t)
+        return prediction
+
+
+class _NoiseSource:
+    """noise() of one run: the generator keyed by step and draw, or the caller's function."""
+
+    def __init__(
+        self, given: NoiseFunction | None, seed: int, first_image: int, like: np.ndarray
+    ) -> None:
+        self.step = self.draw = 0
+        self._given = given
+        self._key = {"seed": seed, "first_image": first_image, "stream": "sampler"}
+        self._shape, self._dtype = like.shape, like.dtype
+
+    def __call__(self) -> np.ndarray:
+        if self._given is None:
+            index = self.step + self.draw * _DRAW
+            self.draw += 1
+            return random.normal(shape=self._shape, step=index, dtype=self._dtype, **self._key)
+        z = np.asarray(self._given(self.step, self._shape))
+        if z.shape != self._shape:
+            raise ShapeError(
+                f"noise(step={self.step}, shape={self._shape}) returned shape {z.shape}"
+            )
+        return z.astype(self._dtype, copy=False)
+
+
+def _initial(
+    schedule: NoiseSchedule,
+    t: float,
+    shape: Sequence[int] | None,
+    x_init: np.ndarray | None,
+    seed: int,
+    first_image: int,
+) -> np.ndarray:
+    if x_init is not None:
+        x = as_float(x_init, "x_init")
+        if x.ndim == 0 or x.size == 0 or (shape is not None and tuple(shape) != x.shape):
+            raise ShapeError(f"x_init has shape {x.shape}, shape is {shape}; it must be (N, ...)")
+        if not np.isfinite(x).all():
+            raise NonFiniteError("x_init holds NaN or infinity")
+        return x
+    if shape is None:
+        raise ConfigError("pass shape = (N, ...), or the array to start from as x_init")
+    wanted = tuple(shape)
+    if not wanted or not all(isinstance(n, (int, np.integer)) and n > 0 for n in wanted):
+        raise ShapeError(f"shape = {wanted}; it must be (N, ...), positive integers")
+    snr = math.exp(min(schedule.log_snr(t), 700.0))
+    if snr > NOISY_ENOUGH:
+        warnings.warn(
+            f"sampling starts from pure noise at t = {t}, where the SNR is {snr:.3g}: the result "
+            "is biased; start later (spacing='trailing') or pass x_init",
+            stacklevel=3,
+        )
+    x = random.normal(seed, wanted, stream="init", first_image=first_image, dtype=np.float32)
+    return x if schedule.prior_std == 1.0 else x * schedule.prior_std
+
+
+def _check_finite(x: np.ndarray, what: str, sampler: Sampler, step: int, t: float) -> None:
+    finite = np.isfinite(x)
+    if not finite.all():
+        bad = x.size - int(finite.sum())
+        raise NonFiniteError(
+            f"{what} holds {bad} NaN or infinite values of {x.size} at step {step}, t = {t}, "
+            f"sampler {sampler.name}"
+        )
+
+
+def _progress_bar(total: int, name: str, wanted: bool) -> Any:
+    if not wanted:
+        return None
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=name, unit="step", disable=None)
