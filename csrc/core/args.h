@@ -244,11 +244,11 @@ struct EmaArgs {
   double decay;
 };
 
-// Philox-4x32-10 (Salmon et al. 2011). y (images, n): row i is image first_image + i. Counter words:
-// (element / 4, image, step, stream), key: the two halves of seed. Element e takes output word e % 4.
-// uniform: (u + 0.5) * 2^-32 in (0, 1). normal: Box-Muller on words (0,1) -> elements 0, 1 as
-// r cos(2 pi u1), r sin(2 pi u1) with r = sqrt(-2 log u0), and (2,3) likewise; computed in double,
-// rounded once to T.
+// Philox-4x32-10 (Salmon et al. 2011). y (images, n): row i is image first_image + i. Counter
+// words: (element / 4, image, step, stream), key: the two halves of seed. Element e takes output
+// word e % 4. uniform: (u + 0.5) * 2^-32 in (0, 1). normal: Box-Muller on words (0,1) -> elements
+// 0, 1 as r cos(2 pi u1), r sin(2 pi u1) with r = sqrt(-2 log u0), and (2,3) likewise; computed in
+// double, rounded once to T.
 template <class T>
 struct RandomArgs {
   T* y;

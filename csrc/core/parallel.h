@@ -1,4 +1,5 @@
-// The only doorway to threads: OpenMP, or std::thread where the build has no OpenMP.
+// The only doorway to threads: OpenMP, or std::thread where the build has no OpenMP and in forked
+// children, where libgomp would wait forever for threads that fork did not copy.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -8,12 +9,13 @@ namespace pydiff {
 using TaskFn = void (*)(void* context, int64_t task, int thread);
 
 // Runs fn(context, task, thread) for every task in [0, tasks), tasks taken in any order by threads
-// 0 .. num_threads()-1. Returns early when cancelled (see cancel.h). fn must not throw.
+// 0 .. num_threads()-1. Returns early when cancelled (see call.h). fn must not throw.
 // Determinism is the caller's: tasks are cut by shape alone and never add into shared memory.
 void parallel_tasks(int64_t tasks, TaskFn fn, void* context);
 
-int num_threads();           // threads that the next parallel_tasks will use, >= 1
-void set_num_threads(int n); // n >= 1
+int num_threads();            // threads that the next parallel_tasks will use, >= 1
+void set_num_threads(int n);  // n >= 1
+bool built_with_openmp();
 
 // A block of scratch for the duration of one kernel call, 64-byte aligned, taken from a cache of
 // the calling thread. Throws std::bad_alloc, so take it before parallel_for, never inside.
@@ -25,7 +27,9 @@ class Scratch {
   Scratch& operator=(const Scratch&) = delete;
   void* data() const { return data_; }
   template <class T>
-  T* as() const { return static_cast<T*>(data_); }
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
 
  private:
   void* data_;

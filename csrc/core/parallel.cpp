@@ -1,0 +1,182 @@
+#include "core/parallel.h"
+
+#include <pthread.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
+#ifdef PYDIFF_OPENMP
+#include <omp.h>
+#endif
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+#include "core/call.h"
+
+namespace pydiff {
+namespace {
+
+// One call of parallel_tasks. Threads draw task numbers; the caller, thread 0, also polls.
+struct Job {
+  int64_t tasks;
+  TaskFn fn;
+  void* context;
+  Call* call;
+  std::atomic<int64_t> next{0};
+  std::atomic<bool> stop{false};
+
+  Job(int64_t tasks, TaskFn fn, void* context)
+      : tasks(tasks), fn(fn), context(context), call(Call::current()) {}
+};
+
+thread_local bool inside = false;  // nested calls run serially
+
+void work(Job& job, int thread) {
+  const bool outer = inside;
+  inside = true;
+  while (!job.stop.load(std::memory_order_relaxed)) {
+    const int64_t task = job.next.fetch_add(1, std::memory_order_relaxed);
+    if (task >= job.tasks) break;
+    if (thread == 0 && job.call != nullptr && job.call->should_stop()) {
+      job.stop = true;
+      break;
+    }
+    job.fn(job.context, task, thread);
+  }
+  inside = outer;
+}
+
+// Threads that wait for jobs, one job at a time. Never destroyed: its threads are detached.
+class Pool {
+ public:
+  // False where another thread's job occupies the pool or no thread could be started.
+  bool run(Job& job, int threads) {
+    const std::unique_lock<std::mutex> turn(turn_, std::try_to_lock);
+    if (!turn.owns_lock() || !grow(threads - 1)) return false;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      job_ = &job;
+      helpers_ = busy_ = threads - 1;
+      ++generation_;
+    }
+    start_.notify_all();
+    work(job, 0);
+    std::unique_lock<std::mutex> lock(mutex_);
+    done_.wait(lock, [this] { return busy_ == 0; });
+    return true;
+  }
+
+ private:
+  bool grow(int helpers) {
+    try {
+      for (; started_ < helpers; ++started_) {
+        std::thread(&Pool::serve, this, started_ + 1, generation_).detach();
+      }
+    } catch (const std::system_error&) {
+      return false;
+    }
+    return true;
+  }
+
+  void serve(int thread, uint64_t seen) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      start_.wait(lock, [&] { return generation_ != seen; });
+      seen = generation_;
+      if (thread > helpers_) continue;
+      Job& job = *job_;
+      lock.unlock();
+      work(job, thread);
+      lock.lock();
+      if (--busy_ == 0) done_.notify_one();
+    }
+  }
+
+  std::mutex turn_, mutex_;
+  std::condition_variable start_, done_;
+  Job* job_ = nullptr;
+  int started_ = 0, helpers_ = 0, busy_ = 0;
+  uint64_t generation_ = 0;
+};
+
+std::atomic<Pool*> pool{nullptr};
+std::atomic<bool> forked{false};
+
+Pool& the_pool() {
+  Pool* found = pool.load();
+  if (found == nullptr) {
+    Pool* fresh = new Pool;
+    if (pool.compare_exchange_strong(found, fresh)) return *fresh;
+    delete fresh;
+  }
+  return *found;
+}
+
+// The child has only the forking thread: the parent's pool and libgomp's are dead there.
+const int fork_handler = pthread_atfork(nullptr, nullptr, [] {
+  forked = true;
+  pool = nullptr;
+  inside = false;
+});
+
+int available_processors() {
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
+#endif
+  const unsigned count = std::thread::hardware_concurrency();
+  return count > 0 ? static_cast<int>(count) : 1;
+}
+
+int threads_at_start() {
+  for (const char* name : {"PYDIFF_NUM_THREADS", "OMP_NUM_THREADS"}) {
+    const char* text = std::getenv(name);
+    const long n = text != nullptr ? std::strtol(text, nullptr, 10) : 0;
+    if (n >= 1 && n <= 1024) return static_cast<int>(n);
+  }
+  return available_processors();
+}
+
+std::atomic<int> wanted_threads{0};
+
+}  // namespace
+
+int num_threads() {
+  if (inside) return 1;
+  if (Call::current() != nullptr) return Call::current()->threads();
+  int n = wanted_threads.load(std::memory_order_relaxed);
+  if (n == 0) wanted_threads = n = threads_at_start();
+  return n;
+}
+
+void set_num_threads(int n) { wanted_threads = n; }
+
+bool built_with_openmp() {
+#ifdef PYDIFF_OPENMP
+  return true;
+#else
+  return false;
+#endif
+}
+
+void parallel_tasks(int64_t tasks, TaskFn fn, void* context) {
+  Job job(tasks, fn, context);
+  if (job.call != nullptr && job.call->cancelled()) return;
+  const int64_t most = num_threads();
+  const int threads = static_cast<int>(tasks < most ? tasks : most);
+  if (threads <= 1) return work(job, 0);
+#ifdef PYDIFF_OPENMP
+  if (!forked) {
+#pragma omp parallel num_threads(threads)
+    work(job, omp_get_thread_num());
+    return;
+  }
+#endif
+  if (!the_pool().run(job, threads)) work(job, 0);
+}
+
+}  // namespace pydiff
