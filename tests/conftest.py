@@ -1,0 +1,41 @@
+"""For every test: no network, one hypothesis profile, fixed seeds."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # for peers, and for the child processes that the guard misses
+
+settings.register_profile(
+    "pydiff", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("pydiff")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network():
+    """Connecting to anything but a local (Unix) socket raises."""
+
+    def guarded(method):
+        def call(self, *args):
+            if self.family != getattr(socket, "AF_UNIX", None):
+                raise AssertionError(f"a test used the network: {method.__name__}{args}")
+            return method(self, *args)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex", "sendto"):
+            patch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
+        yield
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator with a fixed seed."""
+    return np.random.default_rng(20260801)
