@@ -1,6 +1,6 @@
-"""Make pydiff/data/digits.npz from scikit-learn's copy of the UCI digits (needs scikit-learn).
+"""Makes pydiff/data/digits.npz from scikit-learn's copy of the UCI digits.
 
-    python tools/make_digits.py
+Run where scikit-learn is installed: python tools/make_digits.py
 """
 
 from __future__ import annotations

@@ -30,5 +30,5 @@ def digits(split: str = "train") -> tuple[np.ndarray, np.ndarray]:
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{file} is damaged, install pydiff again: {error}") from error
     chosen = _SPLITS[split]
-    # the file holds ink levels 0 .. 16
-    return images[chosen, :, :, None].astype(np.float32) / 8.0 - 1.0, labels[chosen].astype(np.int64)
+    ink = images[chosen, :, :, None].astype(np.float32)  # 0 .. 16
+    return ink / 8.0 - 1.0, labels[chosen].astype(np.int64)

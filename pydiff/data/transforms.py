@@ -20,8 +20,10 @@ def normalise(images: np.ndarray, value_range: tuple[float, float] | None = None
     if array.dtype.kind not in "biuf":
         raise DtypeError(f"images have dtype {array.dtype}; they must be real numbers")
     if value_range is None and array.dtype.kind != "f" and array.dtype != np.uint8:
-        raise DataError(f"images have dtype {array.dtype}: say which values mean black and white "
-                        "with value_range=(low, high)")
+        raise DataError(
+            f"images have dtype {array.dtype}: say which values mean black and white "
+            "with value_range=(low, high)"
+        )
     default = (0.0, 255.0) if array.dtype == np.uint8 else (-1.0, 1.0)
     low, high = (float(bound) for bound in (value_range or default))
     if not low < high:
@@ -73,9 +75,7 @@ def random_flip(
     The choice for image i is keyed by (seed, step, first_image + i), in any batch the same.
     """
     images = _check_images(images)
-    u = random.uniform(
-        seed, (len(images), 1), step=step, stream="augment", first_image=first_image
-    )
+    u = random.uniform(seed, (len(images), 1), step=step, stream="augment", first_image=first_image)
     return np.where((u[:, 0] < p)[:, None, None, None], images[:, :, ::-1], images)
 
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autograd import no_grad
+from ..errors import ConfigError, ShapeError
 from .noise_schedule import NoiseSchedule, as_float
 from .parameterization import check_prediction, combine, to_x0
-from ..errors import ConfigError, ShapeError
 
 # Below this sigma x_t equals x_0 to double precision, and no noise can be seen in it.
 _NO_NOISE = 1e-12

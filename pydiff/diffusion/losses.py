@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..errors import ConfigError, ShapeError
 from .noise_schedule import DiscreteSchedule, NoiseSchedule, as_float
 from .parameterization import check_prediction, target
-from ..errors import ConfigError, ShapeError
 
 
 def training_target(

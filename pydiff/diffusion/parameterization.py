@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .noise_schedule import per_image
 from ..errors import ConfigError
+from .noise_schedule import per_image
 
 
 class Parameterization(NamedTuple):

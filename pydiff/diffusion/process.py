@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import random
-from .noise_schedule import NoiseSchedule, as_float
 from ..errors import ConfigError
+from .noise_schedule import NoiseSchedule, as_float
 
 
 class Transition(NamedTuple):

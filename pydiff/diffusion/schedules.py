@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ConfigError
 from .noise_schedule import (
     MAX_TIMESTEPS,
     NOISY_ENOUGH,
     DiscreteSchedule,
     NoiseSchedule,
 )
-from ..errors import ConfigError
 
 __all__ = [
     "SCHEDULES",
@@ -163,7 +163,5 @@ def _beta_range(start: Any, end: Any) -> tuple[float, float]:
 def _number(name: str, value: Any, low: float, high: float, closed: bool = False) -> float:
     good = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
     if not good or not (low < value < high or (closed and value == high)):
-        raise ConfigError(
-            f"{name} = {value!r}; allowed: {low:g} < {name} <{'=' * closed} {high:g}"
-        )
+        raise ConfigError(f"{name} = {value!r}; allowed: {low:g} < {name} <{'=' * closed} {high:g}")
     return float(value)

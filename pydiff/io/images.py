@@ -287,13 +287,9 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     content = _read(path)
     try:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
-            return {str(key): str(value) for key, value in image.info.items() if _is_text(value)}
+            return {str(key): text for key, text in image.info.items() if isinstance(text, str)}
     except Exception as error:  # as in load_image
         raise DataError(f"{path}: not a readable PNG: {error or type(error).__name__}") from error
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 def _picture(
@@ -320,7 +316,8 @@ def _save(pixels: np.ndarray, path: Path, metadata: Mapping[str, Any]) -> None:
 def _to_pillow(pixels: np.ndarray) -> Image.Image:
     from PIL import Image
 
-    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+    plane = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    return Image.fromarray(np.ascontiguousarray(plane))
 
 
 def _format(path: Path, known: Mapping[str, str]) -> str:

@@ -108,7 +108,7 @@ class _NoiseSource:
     ) -> None:
         self.step = self.draw = 0
         self._given = given
-        self._key = {"seed": seed, "first_image": first_image, "stream": "sampler"}
+        self._key: dict[str, Any] = {"seed": seed, "first_image": first_image, "stream": "sampler"}
         self._shape, self._dtype = like.shape, like.dtype
 
     def __call__(self) -> np.ndarray:

@@ -37,7 +37,9 @@ class GaussianMixture:
                 f"covariances have shape {covariances.shape}; means {self.means.shape} need "
                 f"({count},) or {(count, dimension, dimension)}"
             )
-        self.weights = np.full(count, 1.0 / count) if weights is None else np.asarray(weights, float)
+        self.weights = (
+            np.full(count, 1.0 / count) if weights is None else np.asarray(weights, float)
+        )
         if self.weights.shape != (count,) or not np.isclose(self.weights.sum(), 1.0):
             raise ConfigError(f"weights must be ({count},) and sum to 1, got {self.weights}")
         self.covariances = covariances
@@ -83,7 +85,7 @@ class GaussianMixture:
         return Denoiser(model, schedule, prediction, clip)
 
     def flow_map(self, x: np.ndarray, schedule: NoiseSchedule, t: float, s: float) -> np.ndarray:
-        """x (N, ...) carried along the probability-flow ODE from t to s, exactly; one Gaussian only.
+        """x (N, ...) carried along the probability-flow ODE from t to s, for one Gaussian, exactly.
 
         In the eigenbasis each deviation from the mean grows with the standard deviation.
         """
@@ -98,11 +100,12 @@ class GaussianMixture:
     def _components(
         self, x: np.ndarray, alpha: float, sigma: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """log w_k N(x; ...) (K, N), offsets from the means in the eigenbases (K, N, D), and the
-        variances along them (K, D)."""
+        """log w_k N(x; ...) (K, N), and in the eigenbases: offsets (K, N, D), variances (K, D)."""
         points = np.asarray(x, np.float64).reshape(len(x), -1)
         if points.shape[1] != self.means.shape[1]:
-            raise ShapeError(f"x has shape {x.shape}; the data have {self.means.shape[1]} dimensions")
+            raise ShapeError(
+                f"x has shape {x.shape}; the data have {self.means.shape[1]} dimensions"
+            )
         variances = alpha * alpha * self._variances + sigma * sigma
         offsets = np.einsum("knj,kji->kni", points - alpha * self.means[:, None], self._axes)
         logs = -0.5 * (

@@ -24,7 +24,9 @@ def injected(z: np.ndarray) -> Iterator[None]:
         yield
 
 
-def trajectory(scheduler: Any, steps: int = STEPS, eta: float | None = None, **options: Any) -> list:
+def trajectory(
+    scheduler: Any, steps: int = STEPS, eta: float | None = None, **options: Any
+) -> list:
     """The states after each step; eta marks a DDIMScheduler."""
     x, z = inputs(steps)
     scheduler.set_timesteps(steps)

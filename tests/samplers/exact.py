@@ -1,0 +1,36 @@
+"""Exact moments of what a sampler draws, without drawing, where every step is linear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pydiff.diffusion import NoiseSchedule
+from pydiff.samplers import Sampler, sample
+from pydiff.testing.oracles import GaussianMixture
+
+
+def linear_moments(
+    data: GaussianMixture, schedule: NoiseSchedule, sampler: Sampler, steps: int, **options: Any
+) -> tuple[float, float]:
+    """Mean and variance of the samples for one Gaussian in one dimension.
+
+    The run is affine in the start and in each draw of noise, all independent N(0, 1): one batch
+    holds the response to none of them and to each alone.
+    """
+    x = np.zeros((steps + 2, 1))
+    x[1] = 1.0
+
+    def impulse(step: int, shape: tuple[int, ...]) -> np.ndarray:
+        return (np.arange(len(x)) == step + 2).astype(np.float64)[:, None]
+
+    y = sample(
+        data.denoiser(schedule), x_init=x, sampler=sampler, steps=steps, noise=impulse, **options
+    )[:, 0]
+    return float(y[0]), float(((y[1:] - y[0]) ** 2).sum())
+
+
+def fitted_order(counts: list[int], errors: list[float]) -> float:
+    """Minus the slope of log error against log steps."""
+    return -float(np.polyfit(np.log(counts), np.log(errors), 1)[0])

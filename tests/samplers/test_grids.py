@@ -1,0 +1,95 @@
+"""Time grids: formulas, ends, explicit grids and what is refused."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pydiff.diffusion import DiscreteSchedule, schedules
+from pydiff.errors import ConfigError
+from pydiff.samplers import GRIDS, grids, make_grid
+
+SCHEDULE = schedules.linear()
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(st.integers(1, 400), st.data(), st.sampled_from(sorted(GRIDS)))
+def test_every_grid_decreases_to_clean_data(length: int, data: Any, spacing: str) -> None:
+    schedule = DiscreteSchedule(np.full(length, 0.1))
+    steps = data.draw(st.integers(1, length))
+    times = make_grid(schedule, steps, spacing)
+    assert times[-1] == -1 and all(type(t) is int for t in times)
+    assert all(a > b for a, b in zip(times, times[1:]))
+    assert times[0] <= length - 1
+    assert len(times) == steps + 1 or spacing == "quadratic"
+
+
+def test_formulas() -> None:
+    assert make_grid(SCHEDULE, 4, "leading") == [750, 500, 250, 0, -1]
+    assert make_grid(SCHEDULE, 4, "trailing") == [999, 749, 499, 249, -1]
+    assert make_grid(SCHEDULE, 4, "linspace") == [999, 666, 333, 0, -1]
+    assert make_grid(SCHEDULE, 3, "leading") == [666, 333, 0, -1]
+    assert make_grid(SCHEDULE, 3, "trailing") == [999, 666, 332, -1]
+
+
+def test_quadratic_is_that_of_the_ddim_paper() -> None:
+    """linspace(0, sqrt(0.8 T), S)^2 cut to integers; levels visited twice are visited once."""
+    for steps in (10, 20, 50, 100):
+        published = [int(t) for t in np.linspace(0, np.sqrt(1000 * 0.8), steps) ** 2]
+        assert make_grid(SCHEDULE, steps, "quadratic") == [*sorted(set(published))[::-1], -1]
+    assert len(make_grid(SCHEDULE, 20, "quadratic")) == 21
+
+
+def test_a_spacing_may_be_a_callable() -> None:
+    offset = partial(grids.leading, offset=1)
+    assert make_grid(SCHEDULE, 4, offset) == [751, 501, 251, 1, -1]
+    assert make_grid(SCHEDULE, 2, lambda schedule, steps: [9.5, 2]) == [9.5, 2.0, -1.0]
+
+
+def test_explicit_grids_are_taken_as_they_are() -> None:
+    assert make_grid(SCHEDULE, grid=[900, 3, 0]) == [900, 3, 0]
+    assert make_grid(SCHEDULE, grid=np.array([900.0, 3.0, -1.0])) == [900, 3, -1]
+    assert make_grid(SCHEDULE, grid=(900.5, 3)) == [900.5, 3.0]
+
+
+@pytest.mark.parametrize(
+    "grid, message",
+    [
+        ([5, 5], "entry 0 is 5, entry 1 is 5"),
+        ([9, 5, 7], "entry 1 is 5, entry 2 is 7"),
+        ([0, 999], "must decrease"),
+        ([1000, 0], "t = 1000 is outside"),
+        ([9, -2], "t = -2 is outside"),
+        ([9, -0.5], "t = -0.5 is outside"),
+        ([9], "a start and an end"),
+        ([], "a start and an end"),
+        ([[9, 1]], "finite times"),
+        ([9, np.nan], "finite times"),
+        ([np.inf, 1], "finite times"),
+        ("ab", "numbers"),
+        ([None, 1], "numbers|finite"),
+    ],
+)
+def test_bad_grids_are_named(grid: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_grid(SCHEDULE, grid=grid)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1.5, True, "3", None, 1001])
+def test_bad_steps_are_errors(steps: Any) -> None:
+    with pytest.raises(ConfigError, match="steps = "):
+        make_grid(SCHEDULE, steps)
+
+
+def test_bad_spacings_are_errors() -> None:
+    with pytest.raises(ConfigError, match="leading, trailing, linspace, quadratic"):
+        make_grid(SCHEDULE, 5, "even")
+    with pytest.raises(ConfigError, match="callable"):
+        make_grid(SCHEDULE, 5, 3)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="outside the schedule"):
+        make_grid(SCHEDULE, 5, partial(grids.leading, offset=300))
