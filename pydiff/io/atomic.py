@@ -20,7 +20,7 @@ class WriteError(PydiffError, OSError):
 
 
 def atomic_write(path: str | os.PathLike[str], content: bytes | Callable[[Path], None]) -> None:
-    """Replace the file at `path` by `content`: bytes, or a function that writes the path it is given.
+    """Replace the file `path` by `content`: bytes, or a function that writes the path it is given.
 
     Raises WriteError naming path, bytes written and bytes free; `path` then holds what it held.
     """

@@ -26,7 +26,7 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
 def write_config(path: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
     """Write `config` as JSON with sorted keys, replacing `path` atomically.
 
-    Raises ConfigError for values that JSON does not hold (NaN, arrays), WriteError if writing fails.
+    Raises ConfigError for what JSON does not hold (NaN, arrays), WriteError if writing fails.
     """
     import json
 
@@ -52,7 +52,7 @@ def read_limited(path: Path, limit: int, error: type[PydiffError]) -> bytes:
 
 
 def parse_object(content: bytes, where: str, error: type[PydiffError]) -> dict[str, Any]:
-    """Strict JSON: one object, no key twice, no NaN or infinity; raises `error` starting `where`."""
+    """Strict JSON: one object, no key twice, no NaN; raises `error` with a message from `where`."""
     import json
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ _WRITABLE = {np.dtype(read) for _, read in _DTYPES.values()}
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One array in a file: `dtype` as the file names it, `shape`, bytes [begin, end) of the data."""
+    """One array in a file: the file's name of its dtype, shape, bytes [begin, end) of the data."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -146,7 +146,7 @@ class WeightsFile:
         return TensorInfo(dtype, tuple(shape), begin, end)
 
     def _check_layout(self, size: int) -> None:
-        """Arrays must follow one another without a hole or an overlap, up to the end of the file."""
+        """Arrays must follow one another without hole or overlap, up to the end of the file."""
         position = 0
         for name, info in sorted(
             self.tensors.items(), key=lambda item: (item[1].begin, item[1].end)
