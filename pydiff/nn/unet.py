@@ -1,0 +1,276 @@
+"""The U-Net of Ho et al. 2020 (arXiv:2006.11239), as diffusers' UNet2DModel defines it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..autograd import Tensor
+from ..errors import ConfigError, DtypeError, ShapeError
+from ..io.config import read_config, write_config
+from . import init
+from .blocks import DownBlock, MidBlock, UpBlock
+from .embeddings import GaussianFourier, TimestepEmbedding, Timesteps
+from .layers import Activation, Conv2d, Embedding, GroupNorm, seed_dropout
+from .module import Module, ModuleList
+from .resnet import BlockStyle
+from .unet_config import DOWN_BLOCKS, UP_BLOCKS, checked_config
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+_DIFFUSERS_CLASS = "UNet2DModel"
+
+
+class UNet2D(Module):
+    """A U-Net on images (N, H, W, in_channels) with a time per image, and optionally a class.
+
+    `config` takes the keys of diffusers' UNet2DModel with its defaults. `seed` determines the first
+    weights; None leaves them empty for loading. Raises ConfigError naming key, value and what is
+    allowed, also above `max_params` parameters, before anything is allocated.
+    """
+
+    def __init__(self, *, seed: int | None = 0, max_params: int = 1 << 31, **config: Any) -> None:
+        self.config = checked_config(config)
+        with init.building(seed=None, max_params=max_params):
+            self._build_embeddings()
+            self._build_levels()
+        seed_dropout(self, seed or 0, step=0)
+        if seed is not None:
+            parameters = self.parameters()
+            values = init.draw_values(((p.shape, p.init) for p in parameters), seed)
+            for parameter, value in zip(parameters, values, strict=True):
+                parameter.data = value
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        dtype: DTypeLike = np.float32,
+        max_params: int = 1 << 31,
+    ) -> UNet2D:
+        """The network in `folder`, or in its subfolder "unet", in evaluation mode.
+
+        Reads config.json and diffusion_pytorch_model.safetensors. Raises ConfigError or
+        CheckpointError naming the file and what is wrong in it.
+        """
+        path = _model_folder(Path(folder))
+        config = read_config(path / CONFIG_FILE)
+        name = config.get("_class_name", _DIFFUSERS_CLASS)
+        if name != _DIFFUSERS_CLASS:
+            raise ConfigError(
+                f"{path / CONFIG_FILE}: _class_name = {name!r:.80}; allowed: {_DIFFUSERS_CLASS!r}"
+            )
+        model = cls(seed=None, max_params=max_params, **config).astype(dtype)
+        pickle = path / WEIGHTS_FILE.replace(".safetensors", ".bin")
+        only_pickle = pickle.exists() and not (path / WEIGHTS_FILE).exists()
+        model.load_weights(pickle if only_pickle else path / WEIGHTS_FILE)
+        return model.eval()
+
+    def save_pretrained(
+        self, folder: str | os.PathLike[str], metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """Write config.json and diffusion_pytorch_model.safetensors, which diffusers loads too.
+
+        `metadata` strings go into the weights file. Each file is replaced atomically; WriteError.
+        """
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        self.save_weights(path / WEIGHTS_FILE, metadata)
+        write_config(path / CONFIG_FILE, {"_class_name": _DIFFUSERS_CLASS, **self.config})
+
+    def forward(
+        self,
+        x: Tensor | np.ndarray,
+        t: Tensor | np.ndarray | float,
+        class_labels: np.ndarray | int | None = None,
+    ) -> Tensor:
+        """The prediction (N, H, W, out_channels) for images x at times t, (N,) or one number.
+
+        `class_labels` (N,) or one integer, required where the network has a class embedding (floats
+        (N,) for type "timestep", (N, time_embedding_dim) for "identity"). H and W must be divisible
+        by 2^(levels - 1). Raises ShapeError, DtypeError or ConfigError.
+        """
+        x = self._checked_images(x)
+        times = self._checked_times(t, x.shape[0])
+        temb = self.time_act(self._embedding(times, class_labels))
+        x = self.conv_in(2 * x - 1 if self.config["center_input_sample"] else x)
+        skips = [x]
+        for down in self.down_blocks:
+            x, outputs = down(x, temb)
+            skips += outputs
+        if self.mid_block is not None:
+            x = self.mid_block(x, temb)
+        for up in self.up_blocks:
+            x = up(x, skips, temb)
+        x = self.conv_out(self.conv_norm_out(x))
+        if self.config["time_embedding_type"] == "fourier":
+            x = x / times.astype(x.dtype).reshape(-1, 1, 1, 1)
+        return x
+
+    def _build_embeddings(self) -> None:
+        config = self.config
+        kind, width = config["time_embedding_type"], config["block_out_channels"][0]
+        features = 2 * width if kind == "fourier" else width
+        self.time_features = config["time_embedding_dim"] or 4 * width
+        self.time_proj: Module
+        if kind == "fourier":
+            self.time_proj = GaussianFourier(width)
+        elif kind == "learned":
+            self.time_proj = Embedding(config["num_train_timesteps"], width)
+        else:
+            self.time_proj = Timesteps(width, config["flip_sin_to_cos"], config["freq_shift"])
+        self.time_embedding = TimestepEmbedding(features, self.time_features)
+        self.time_act = Activation(config["act_fn"])
+        self.class_embedding: Module | None = None
+        if config["class_embed_type"] == "timestep":
+            self.class_embedding = TimestepEmbedding(features, self.time_features)
+        elif config["class_embed_type"] is None and config["num_class_embeds"] is not None:
+            self.class_embedding = Embedding(config["num_class_embeds"], self.time_features)
+
+    def _build_levels(self) -> None:
+        config = self.config
+        widths, layers = config["block_out_channels"], config["layers_per_block"]
+        style = BlockStyle(
+            time_features=self.time_features,
+            groups=config["norm_num_groups"],
+            eps=config["norm_eps"],
+            act=config["act_fn"],
+            dropout=config["dropout"],
+            scale_shift=config["resnet_time_scale_shift"] == "scale_shift",
+        )
+        self.conv_in = Conv2d(config["in_channels"], widths[0], 3, padding=1)
+        self.down_blocks = ModuleList()
+        skips = [widths[0]]  # channels of the skip connections, in the order of their making
+        x_channels = widths[0]
+        for level, width in enumerate(widths):
+            attends, resample = DOWN_BLOCKS[config["down_block_types"][level]]
+            last = level == len(widths) - 1
+            how = None if last else resample or config["downsample_type"]
+            head_dim = self._head_dim(width) if attends else None
+            padding = config["downsample_padding"]
+            block = DownBlock(x_channels, width, layers, style, head_dim, how, padding)
+            self.down_blocks.append(block)
+            skips += [width] * (layers if last else layers + 1)
+            x_channels = width
+        self.mid_block = self._mid_block(style)
+        self.up_blocks = ModuleList()
+        for level, width in enumerate(reversed(widths)):
+            attends, resample = UP_BLOCKS[config["up_block_types"][level]]
+            how = None if level == len(widths) - 1 else resample or config["upsample_type"]
+            head_dim = self._head_dim(width) if attends else None
+            taken = [skips.pop() for _ in range(layers + 1)]
+            self.up_blocks.append(UpBlock(x_channels, width, taken, style, head_dim, how))
+            x_channels = width
+        self.conv_norm_out = GroupNorm(style.groups, widths[0], style.eps, "silu")
+        self.conv_out = Conv2d(widths[0], config["out_channels"], 3, padding=1)
+
+    def _mid_block(self, style: BlockStyle) -> MidBlock | None:
+        config, width = self.config, self.config["block_out_channels"][-1]
+        if config["mid_block_type"] is None:
+            return None
+        head_dim = self._head_dim(width) if config["add_attention"] else None
+        groups = config["attn_norm_num_groups"]
+        if groups is None and not style.scale_shift:
+            groups = style.groups
+        return MidBlock(width, style, head_dim, groups, config["mid_block_scale_factor"])
+
+    def _head_dim(self, width: int) -> int:
+        return int(self.config["attention_head_dim"] or width)
+
+    def _embedding(self, times: np.ndarray, class_labels: np.ndarray | int | None) -> Tensor:
+        """The sum of the embeddings of time and class, (N, time_features)."""
+        embedding: Tensor = self.time_embedding(self._features(times))
+        identity = self.config["class_embed_type"] == "identity"
+        if class_labels is None and (identity or self.class_embedding is not None):
+            raise ConfigError("UNet2D: class_labels is missing; this network has classes")
+        if class_labels is None:
+            return embedding
+        if identity:
+            return embedding + self._checked_vectors(class_labels, len(times))
+        if self.class_embedding is None:
+            raise ConfigError("UNet2D: class_labels is given; this network has no classes")
+        labels = self._checked_labels(class_labels, len(times))
+        as_time = self.config["class_embed_type"] == "timestep"
+        return embedding + self.class_embedding(self._features(labels) if as_time else labels)
+
+    def _features(self, times: np.ndarray) -> Any:
+        features = self.time_proj(times)
+        return features if isinstance(features, Tensor) else features.astype(self._dtype)
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return self.conv_in.weight.dtype
+
+    def _checked_images(self, x: Tensor | np.ndarray) -> Tensor:
+        if not isinstance(x, Tensor):
+            x = np.asarray(x)
+            if x.dtype.kind != "f":
+                raise DtypeError(f"UNet2D: x has dtype {x.dtype}; allowed: floats")
+            x = Tensor(x.astype(self._dtype, copy=False))
+        if x.dtype != self._dtype:
+            raise DtypeError(
+                f"UNet2D: x is a {x.dtype} Tensor but the network is {self._dtype}; use x.astype"
+            )
+        channels, factor = self.config["in_channels"], 2 ** (len(self.down_blocks) - 1)
+        fits = x.ndim == 4 and x.shape[3] == channels
+        if not fits or x.shape[1] % factor or x.shape[2] % factor or 0 in x.shape[1:3]:
+            raise ShapeError(
+                f"UNet2D: x has shape {x.shape}; expected (N, H, W, {channels}) with H and W "
+                f"divisible by {factor}"
+            )
+        return x
+
+    def _checked_times(self, t: Any, n: int) -> np.ndarray:
+        kind = self.config["time_embedding_type"]
+        times = _per_image("t", t, n)
+        if times.dtype.kind not in "iuf" or (kind == "learned" and times.dtype.kind == "f"):
+            allowed = "integers" if kind == "learned" else "integers or floats"
+            raise DtypeError(f"UNet2D: t has dtype {times.dtype}; allowed: {allowed}")
+        if not np.isfinite(times).all() or (kind == "fourier" and not (times > 0).all()):
+            allowed = "finite times" + " > 0" * (kind == "fourier")
+            raise ConfigError(f"UNet2D: t = {times}; allowed: {allowed}")
+        return times
+
+    def _checked_labels(self, labels: Any, n: int) -> np.ndarray:
+        labels = _per_image("class_labels", labels, n)
+        if self.config["class_embed_type"] == "timestep":
+            return labels
+        classes = self.config["num_class_embeds"]
+        if labels.dtype.kind not in "iu":
+            raise DtypeError(f"UNet2D: class_labels has dtype {labels.dtype}; allowed: integers")
+        if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+            raise ConfigError(
+                f"UNet2D: class_labels in [{labels.min()}, {labels.max()}]; allowed: 0 to "
+                f"{classes - 1}"
+            )
+        return labels.astype(np.int64)
+
+    def _checked_vectors(self, labels: Any, n: int) -> np.ndarray:
+        vectors = np.asarray(labels)
+        if vectors.dtype.kind not in "iuf" or vectors.shape != (n, self.time_features):
+            raise ShapeError(
+                f"UNet2D: class_labels has shape {vectors.shape} and dtype {vectors.dtype}; "
+                f"expected floats of shape {(n, self.time_features)}"
+            )
+        return vectors.astype(self._dtype)
+
+
+def _per_image(name: str, value: Any, n: int) -> np.ndarray:
+    """`value` as an array (n,), from one number or one per image."""
+    array = np.asarray(value.data if isinstance(value, Tensor) else value)
+    if array.shape not in ((), (1,), (n,)):
+        raise ShapeError(f"UNet2D: {name} has shape {array.shape}; expected () or ({n},)")
+    return np.broadcast_to(array.reshape(-1), (n,))
+
+
+def _model_folder(folder: Path) -> Path:
+    for candidate in (folder, folder / "unet"):
+        if (candidate / CONFIG_FILE).is_file():
+            return candidate
+    raise ConfigError(f"{folder}: holds no {CONFIG_FILE}, nor does its subfolder unet")
