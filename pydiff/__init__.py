@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Denoiser": "pydiff.diffusion.denoiser",
     "Pipeline": "pydiff.pipelines",
-    "Tensor": "pydiff.autograd",
+    "Tensor": "pydiff.ops",  # with the ops that its operators call
     "autograd": "pydiff.autograd",
     "backend": "pydiff.backend",
     "config": "pydiff.config",
