@@ -24,31 +24,34 @@ def float_array(value: Any, where: str = "Tensor") -> Array:
     Python numbers, lists of them, booleans and integer arrays become float32. Other dtypes
     (float16, complex, object, ...) are a DtypeError that names `where`.
     """
+    if type(value) is np.ndarray and value.dtype in FLOATS:
+        return value
     array = np.asarray(value)
-    if array.dtype in FLOATS:
-        is_python = not isinstance(value, (np.ndarray, np.generic)) and not hasattr(
-            value, "__array__"
-        )
-        return array.astype(np.float32) if is_python else array.astype(array.dtype.name, copy=False)
-    if array.dtype.kind in "biu":
+    if isinstance(value, np.ma.MaskedArray) or array.dtype.kind not in "biuf":
+        raise _unsupported(where, value, array)
+    if array.dtype.kind != "f" or not hasattr(value, "dtype"):
         return array.astype(np.float32)
-    raise DtypeError(
-        f"{where}: dtype {array.dtype} is not supported; allowed: float32, float64 and integers "
-        "(convert with .astype('float32'))"
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if native.dtype not in FLOATS:
+        raise _unsupported(where, value, array)
+    return native
+
+
+def _unsupported(where: str, value: Any, array: Array) -> DtypeError:
+    return DtypeError(
+        f"{where}: a {type(value).__name__} of dtype {array.dtype} is not supported; allowed: "
+        "float32, float64 and integers (convert with .astype('float32'))"
     )
 
 
-def fingerprint(array: Array) -> int:
-    """A number that changes when the array does: exact up to 16 KiB, a strided sample above.
-
-    `pydiff._native.fingerprint` does the same at memory speed; this one needs nothing compiled.
-    """
+def portable_fingerprint(array: Array) -> int:
+    """A number that changes when the array does: exact up to 16 KiB, a strided sample above."""
     if array.nbytes > EXACT_BYTES:
         return crc32(array.flat[:: array.size // SAMPLES])
     return crc32(np.ascontiguousarray(array))
 
 
-try:
-    from .._native import fingerprint  # type: ignore[no-redef]  # noqa: F811
+try:  # the same at memory speed, where it is built
+    from .._native import fingerprint as fingerprint
 except ImportError:
-    pass
+    fingerprint = portable_fingerprint
