@@ -1,0 +1,95 @@
+// The module pydiff._native: kernels, settings, and a fingerprint of arrays.
+#include <cstring>
+
+#include "bindings/arguments.h"
+#include "core/parallel.h"
+
+namespace pydiff::bindings {
+namespace {
+
+constexpr int64_t kHashedWhole = 16384;  // bytes up to which every element counts
+constexpr int64_t kSamples = 512;        // elements that count in a larger array
+
+uint64_t mix(uint64_t hash, uint64_t word) {
+  hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
+  return hash ^ (hash >> 29);
+}
+
+uint64_t hash_bytes(uint64_t hash, const char* p, int64_t bytes) {
+  for (; bytes >= 8; p += 8, bytes -= 8) {
+    uint64_t word;
+    std::memcpy(&word, p, 8);
+    hash = mix(hash, word);
+  }
+  uint64_t word = 0;
+  std::memcpy(&word, p, static_cast<size_t>(bytes));
+  return bytes > 0 ? mix(hash, word) : hash;
+}
+
+// Hashes every byte of a small array and 512 evenly spaced elements of a large one, whatever its
+// strides. Only comparable between calls on one array.
+uint64_t fingerprint(const py::array& array) {
+  const int64_t size = array.size(), item = array.itemsize();
+  const char* data = static_cast<const char*>(array.data());
+  uint64_t hash = mix(static_cast<uint64_t>(size), static_cast<uint64_t>(item));
+  const bool whole = size * item <= kHashedWhole;
+  const bool contiguous = array.flags() & py::array::c_style;
+  if (whole && contiguous) return hash_bytes(hash, data, size * item);
+  const int64_t samples = whole ? size : kSamples;
+  for (int64_t i = 0; i < samples; ++i) {
+    int64_t index = whole ? i : i * ((size - 1) / (samples - 1)), offset = 0;
+    for (py::ssize_t axis = array.ndim() - 1; axis >= 0; --axis) {
+      offset += index % array.shape(axis) * array.strides(axis);
+      index /= array.shape(axis);
+    }
+    hash = hash_bytes(hash, data + offset, item);
+  }
+  return hash;
+}
+
+py::list supported_isas() {
+  py::list names;
+  for (const KernelTable* const* t = all_tables(); *t != nullptr; ++t)
+    if (isa_supported((*t)->isa)) names.append((*t)->isa);
+  return names;
+}
+
+py::dict build_info() {
+  py::list isas;
+  for (const KernelTable* const* t = all_tables(); *t != nullptr; ++t) isas.append((*t)->isa);
+  py::dict info;
+  info["compiler"] = __VERSION__;
+  info["isas"] = isas;
+  info["openmp"] = built_with_openmp();
+  info["sanitize"] = PYDIFF_SANITIZE;
+  return info;
+}
+
+}  // namespace
+}  // namespace pydiff::bindings
+
+PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
+  using namespace pydiff::bindings;
+  pydiff::select_isa_at_start();
+  remember_dtypes();
+  m.doc() = "Native kernels of pydiff. pydiff.backend is the checked way to call them.";
+  bind_elementwise(m);
+  bind_array_kernels(m);
+  bind_layers(m);
+  m.def("isa", [] { return pydiff::table().isa; });
+  m.def("supported_isas", &supported_isas);
+  m.def(
+      "set_isa", [](const std::string& name) { pydiff::select_isa(name.c_str()); },
+      py::arg("name"));
+  m.def("num_threads", &pydiff::num_threads);
+  m.def(
+      "set_num_threads",
+      [](int n) {
+        if (n < 1 || n > 1024) throw py::value_error("set_num_threads: n must be 1 to 1024");
+        pydiff::set_num_threads(n);
+      },
+      py::arg("n"));
+  m.def("openmp", &pydiff::built_with_openmp);
+  m.def("build_info", &build_info);
+  m.def("fingerprint", &fingerprint, py::arg("array").noconvert());
+}
