@@ -1,9 +1,9 @@
 """Data sets: (N, H, W, C) float32 in [-1, 1]."""
 
-from .arrays import arrays, load_array
-from .digits import digits
-from .folder import ImageFolder, folder
+from .image_folder import ImageFolder, folder
+from .numpy_files import arrays, load_array
 from .transforms import center_crop, denormalise, normalise, random_flip, resize
+from .uci_digits import digits
 
 __all__ = [
     "ImageFolder",

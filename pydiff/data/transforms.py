@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import random
 from ..errors import ConfigError, DataError, DtypeError, ShapeError
+from ..io.images import checked_size
 
 
 def normalise(images: np.ndarray, value_range: tuple[float, float] | None = None) -> np.ndarray:
@@ -46,7 +47,7 @@ def denormalise(images: np.ndarray) -> np.ndarray:
 def center_crop(images: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
     """The centred (H, W) window of (N, H', W', C) images, a view. Raises ShapeError if larger."""
     images = _check_images(images)
-    height, width = _pair(size)
+    height, width = checked_size(size)
     if height > images.shape[1] or width > images.shape[2]:
         raise ShapeError(f"cannot cut {height} x {width} out of images of shape {images.shape}")
     top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
@@ -58,7 +59,7 @@ def resize(images: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
     from PIL import Image
 
     images = _check_images(images)
-    height, width = _pair(size)
+    height, width = checked_size(size)
     out = np.empty((len(images), height, width, images.shape[3]), np.float32)
     for n, c in np.ndindex(len(images), images.shape[3]):
         plane = np.ascontiguousarray(images[n, :, :, c], np.float32)
@@ -84,10 +85,3 @@ def _check_images(images: Any) -> np.ndarray:
     if array.ndim != 4:
         raise ShapeError(f"images have shape {array.shape}; expected (N, H, W, C)")
     return array
-
-
-def _pair(size: Any) -> tuple[int, int]:
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(n, int) and n >= 1 for n in pair):
-        raise ConfigError(f"size = {size!r}; allowed: a positive integer or (H, W)")
-    return pair

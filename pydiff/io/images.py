@@ -49,7 +49,7 @@ def load_image(
 
     if channels not in (1, 3):
         raise ConfigError(f"channels = {channels!r}; allowed: 1, 3")
-    target = _size(size)
+    target = None if size is None else checked_size(size)
     content = _read(path)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
@@ -77,12 +77,13 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         raise DataError(f"{path}: {error.strerror or error}") from error
 
 
-def _size(size: Any) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    pair = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)
-    good = len(pair) == 2 and all(isinstance(n, (int, np.integer)) and 1 <= n for n in pair)
-    if not good or isinstance(size, bool) or pair[0] * pair[1] > MAX_PIXELS:
+def checked_size(size: Any) -> tuple[int, int]:
+    """(H, W) from a pair or one number for a square. Raises ConfigError."""
+    pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    good = all(
+        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in pair
+    )
+    if len(pair) != 2 or not good or pair[0] * pair[1] > MAX_PIXELS:
         raise ConfigError(
             f"size = {size!r}; allowed: a positive integer, or (H, W) with H * W <= {MAX_PIXELS:,}"
         )

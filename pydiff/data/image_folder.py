@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..io.images import EXTENSIONS, load_image
+from ..io.images import EXTENSIONS, checked_size, load_image
 from .transforms import normalise
 
 MAX_BAD = 0.01  # share of unreadable files above which a folder is refused
@@ -77,7 +77,7 @@ def folder(
 def _load(
     found: list[Path], size: int | tuple[int, int], channels: int, background: float
 ) -> tuple[np.ndarray, list[Path], list[tuple[Path, str]]]:
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = checked_size(size)
     needed = len(found) * height * width * channels * 4
     if needed > MAX_BYTES:
         raise DataError(
