@@ -69,7 +69,7 @@ def _from_zip(file: Path, key: str | None) -> np.ndarray:
 
 def _read_array(stream: IO[bytes], size: int, where: str) -> np.ndarray:
     """The array after checking that its header claims no more than the file holds."""
-    version = np.lib.format.read_magic(stream)  # type: ignore[arg-type]
+    version = np.lib.format.read_magic(stream)
     readers: dict[Any, Any] = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,

@@ -79,7 +79,7 @@ def combine(coefficients: tuple[Any, ...], arrays: tuple[np.ndarray, ...]) -> np
     Each c_i is a float or an (N,) array.
     """
     dtype, total = arrays[0].dtype, None
-    for c, array in zip(coefficients, arrays):
+    for c, array in zip(coefficients, arrays, strict=True):
         if isinstance(c, float) and c == 0.0:
             continue
         term = np.multiply(array, per_image(c, array), dtype=dtype, casting="same_kind")

@@ -185,7 +185,7 @@ def tile(
         raise DataError(f"the picture would have {shape[1]} x {shape[0]} pixels")
     canvas = np.full(shape, 255, np.uint8)
     for i, image in enumerate(batch):
-        top, left = (padding + n * size for n, size in zip(divmod(i, columns), cell))
+        top, left = (padding + n * size for n, size in zip(divmod(i, columns), cell, strict=True))
         canvas[top : top + height, left : left + width] = image
     return canvas
 

@@ -10,7 +10,7 @@ from .ddpm import DDPM
 SAMPLERS: dict[str, type[Sampler]] = {cls.name: cls for cls in (DDPM, DDIM)}
 
 
-def make_sampler(sampler: str | Sampler) -> Sampler:
+def make_sampler(sampler: object) -> Sampler:
     """The sampler of that name with its default options, or the sampler object itself.
 
     Raises ConfigError that lists the names, or says what was passed instead.

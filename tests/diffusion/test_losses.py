@@ -25,7 +25,7 @@ def test_a_model_that_hits_its_target_denoises_perfectly(prediction: str) -> Non
     x = SCHEDULE.add_noise(X0, EPS, T)
     output = training_target(prediction, X0, EPS, T, SCHEDULE)
     for i, t in enumerate(T):
-        denoiser = Denoiser(lambda x, t: output[i : i + 1], SCHEDULE, prediction)
+        denoiser = Denoiser(lambda x, t, i=i: output[i : i + 1], SCHEDULE, prediction)
         np.testing.assert_allclose(denoiser(x[i : i + 1], int(t))[0], X0[i], atol=1e-9)
 
 

@@ -45,7 +45,7 @@ def test_targets_are_the_papers() -> None:
 @pytest.mark.parametrize("prediction", ["epsilon", "score"])
 @pytest.mark.parametrize("alpha", [0.0, np.array([1.0, 0.0, 1.0, 1.0])])
 def test_pure_noise_has_no_x0_under_epsilon(prediction: str, alpha: object) -> None:
-    with pytest.raises(ConfigError, match="zero terminal SNR.*v_prediction"):
+    with pytest.raises(ConfigError, match=r"zero terminal SNR.*v_prediction"):
         to_x0(prediction, EPS, EPS, alpha, 1.0)
 
 

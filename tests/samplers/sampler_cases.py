@@ -77,7 +77,6 @@ def run(
 
 def assert_same(actual: list[np.ndarray], expected: list[np.ndarray]) -> None:
     """Each state to 1e-4 of its largest value."""
-    assert len(actual) == len(expected)
-    for step, (mine, other) in enumerate(zip(actual, expected)):
+    for step, (mine, other) in enumerate(zip(actual, expected, strict=True)):
         error = np.abs(mine - other).max() / max(1.0, np.abs(other).max())
         assert error <= TOLERANCE, f"step {step}: {error}"

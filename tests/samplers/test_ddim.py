@@ -66,7 +66,7 @@ def test_float32_follows_float64() -> None:
 
 def test_eta_one_is_ddpm_with_the_small_variance() -> None:
     options: dict[str, Any] = {"prediction": "epsilon", "clip": None, "steps": 40}
-    for a, b in zip(run(DDIM(1.0), **options), run(DDPM("fixed_small"), **options)):
+    for a, b in zip(run(DDIM(1.0), **options), run(DDPM("fixed_small"), **options), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
@@ -84,7 +84,8 @@ def test_clipping_with_and_without_the_models_own_noise() -> None:
     rederived = run(DDIM(eps_from_clipped=True), "epsilon", 0.3)
     assert np.abs(plain[-1]).max() <= 0.3 and np.abs(rederived[-1]).max() <= 0.3
     assert np.abs(plain[0] - rederived[0]).max() > 1e-3
-    for a, b in zip(run(DDIM(), "sample", None), run(DDIM(0.0, True), "sample", None)):
+    states = run(DDIM(), "sample", None), run(DDIM(0.0, True), "sample", None)
+    for a, b in zip(*states, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 

@@ -14,7 +14,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "samplers.npz"
 @pytest.fixture(scope="module")
 def golden() -> dict[str, np.ndarray]:
     with np.load(GOLDEN, allow_pickle=False) as stored:
-        return dict(zip(stored["names"].tolist(), stored["states"]))
+        return dict(zip(stored["names"].tolist(), stored["states"], strict=True))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

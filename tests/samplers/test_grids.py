@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def test_every_grid_decreases_to_clean_data(length: int, data: Any, spacing: str
     steps = data.draw(st.integers(1, length))
     times = make_grid(schedule, steps, spacing)
     assert times[-1] == -1 and all(type(t) is int for t in times)
-    assert all(a > b for a, b in zip(times, times[1:]))
+    assert all(a > b for a, b in pairwise(times))
     assert times[0] <= length - 1
     assert len(times) == steps + 1 or spacing == "quadratic"
 

@@ -130,7 +130,7 @@ def test_callback_sees_every_step() -> None:
     assert all(type(t) is int for _, t, _, _ in calls)
     assert calls[-1][2] is result
     before = [x, calls[0][2], calls[1][2]]
-    for (_, t, _, x0), state in zip(calls, before):
+    for (_, t, _, x0), state in zip(calls, before, strict=True):
         np.testing.assert_array_equal(x0, DENOISER(state, t))
 
 
@@ -143,7 +143,7 @@ def test_states_given_to_the_callback_may_be_kept() -> None:
         copies.extend((x.copy(), x0.copy()))
 
     sample(DENOISER, SHAPE, "ddpm", steps=6, callback=callback)
-    for a, b in zip(kept, copies):
+    for a, b in zip(kept, copies, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -174,7 +174,7 @@ def test_non_finite_predictions_are_named(bad: float, clip: float | None) -> Non
             y[1, 0, 0, 0] = bad
         return y
 
-    with pytest.raises(NonFiniteError, match="1 NaN or .* of 96 at step 5, t = 400, sampler ddim"):
+    with pytest.raises(NonFiniteError, match=r"1 NaN or .* of 96 at step 5, t = 400, sampler ddim"):
         sample(Denoiser(broken, SCHEDULE, clip=clip), SHAPE, grid=[999, 900, 800, 700, 600, 400, 9])
 
 

@@ -54,7 +54,6 @@ def test_ddim_linspace_follows_the_grid_where_diffusers_leaves_it() -> None:
     theirs = trajectory(scheduler, eta=0.0)
     ours = run(DDIM(), "epsilon", 1.0, schedules.linear(981), spacing="linspace")
     assert np.abs(ours[-2] - theirs[-2]).max() > 1e-3
-    x, _ = inputs()
     # one step of diffusers is ours with its next time, t - 19, in the grid
     first = run(DDIM(), "epsilon", 1.0, schedules.linear(981), grid=[980, 961])
     assert_same(first, theirs[:1])
