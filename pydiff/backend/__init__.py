@@ -6,6 +6,6 @@ kernels) implement it; `registry` chooses between them by `PYDIFF_BACKEND` and `
 
 from . import registry, spec
 from .registry import NAMES, name, select, use
-from .spec import *
+from .spec import *  # noqa: F403
 
 __all__ = ["NAMES", "name", "registry", "select", "spec", "use", *spec.__all__]

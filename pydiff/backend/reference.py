@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .philox import normal as normal
+from .philox import uniform as uniform
+
 Array = NDArray[Any]
 Axes = tuple[int, ...]
 Pair = tuple[int, int]
@@ -19,9 +22,8 @@ Quad = tuple[int, int, int, int]
 _quiet = np.errstate(all="ignore")  # infinities and NaN are results here, not surprises
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
+
 # ---------------------------------------------------------------- elementwise
-
-
 @_quiet
 def exp(x: Array) -> Array:
     return np.asarray(np.exp(x))
@@ -62,7 +64,7 @@ def gelu(x: Array) -> Array:
 
 @_quiet
 def gelu_tanh(x: Array) -> Array:
-    return np.asarray(0.5 * x * (1 + np.tanh(_gelu_inner(x))))
+    return np.asarray(x * sigmoid(_gelu_inner(x)))
 
 
 @_quiet
@@ -96,7 +98,7 @@ def tanh_backward(dy: Array, y: Array) -> Array:
 
 
 def relu_backward(dy: Array, x: Array) -> Array:
-    return np.where(x <= 0, np.zeros_like(dy), dy)
+    return np.where(x > 0, dy, np.zeros_like(dy))
 
 
 @_quiet
@@ -113,9 +115,9 @@ def gelu_backward(dy: Array, x: Array) -> Array:
 
 @_quiet
 def gelu_tanh_backward(dy: Array, x: Array) -> Array:
-    t = np.tanh(_gelu_inner(x))
-    inner_dx = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
-    return np.asarray(dy * 0.5 * (1 + t + x * (1 - t * t) * inner_dx))
+    s = sigmoid(_gelu_inner(x))
+    inner_dx = math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * x * x)
+    return np.asarray(dy * s * (1 + x * (1 - s) * inner_dx))
 
 
 def _normal_cdf(x: Array) -> Array:
@@ -124,12 +126,11 @@ def _normal_cdf(x: Array) -> Array:
 
 
 def _gelu_inner(x: Array) -> Array:
-    return math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
+    # (1 + tanh(z)) / 2 = sigmoid(2 z), which does not cancel.
+    return math.sqrt(8 / math.pi) * (x + 0.044715 * x * x * x)
 
 
 # ---------------------------------------------------------------- reductions
-
-
 @_quiet
 def sum(x: Array, axes: Axes, scale: float = 1.0) -> Array:
     return np.asarray(np.sum(x, axis=axes, keepdims=True) * x.dtype.type(scale))
@@ -164,8 +165,6 @@ def softmax_backward(dy: Array, y: Array) -> Array:
 
 
 # ---------------------------------------------------------------- products
-
-
 @_quiet
 def matmul(a: Array, b: Array, bias: Array | None, transpose_a: bool, transpose_b: bool) -> Array:
     c = (a.swapaxes(-1, -2) if transpose_a else a) @ (b.swapaxes(-1, -2) if transpose_b else b)
@@ -219,8 +218,6 @@ def _tap(padded: Array, i: int, j: int, stride: Pair, ho: int, wo: int) -> Array
 
 
 # ---------------------------------------------------------------- normalisation
-
-
 @_quiet
 def group_norm(
     x: Array, groups: int, weight: Array | None, bias: Array | None, eps: float, act: str
@@ -303,8 +300,6 @@ def _norm_dx(dxhat: Array, xhat: Array, rstd: Array, axes: Axes) -> Array:
 
 
 # ---------------------------------------------------------------- attention
-
-
 @_quiet
 def attention(q: Array, k: Array, v: Array, heads: int, scale: float) -> tuple[Array, Array]:
     scores = scale * (_heads(q, heads) @ _heads(k, heads).swapaxes(-1, -2))
@@ -341,8 +336,6 @@ def _merged(x: Array) -> Array:
 
 
 # ---------------------------------------------------------------- resampling and data movement
-
-
 def upsample_nearest(x: Array, factor: int, scale: float) -> Array:
     return x.repeat(factor, axis=1).repeat(factor, axis=2) * x.dtype.type(scale)
 
@@ -378,8 +371,6 @@ def scatter_add(dy: Array, index: Array, rows: int) -> Array:
 
 
 # ---------------------------------------------------------------- optimisers, in place
-
-
 @_quiet
 def adamw(
     p: Array,
@@ -403,53 +394,3 @@ def adamw(
 @_quiet
 def ema(e: Array, p: Array, decay: float) -> None:
     e[...] = decay * e + (1 - decay) * p
-
-
-# ---------------------------------------------------------------- random numbers
-
-_MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], np.uint64)
-_WEYL = np.array([0x9E3779B9, 0xBB67AE85], np.uint64)
-_LOW = np.uint64(0xFFFFFFFF)
-_SHIFT = np.uint64(32)
-
-
-def uniform(
-    seed: int, first_image: int, step: int, stream: int, images: int, n: int, dtype: np.dtype[Any]
-) -> Array:
-    words = _words(seed, first_image, step, stream, images, n)
-    return _in_unit_interval(words).reshape(images, -1)[:, :n].astype(dtype)
-
-
-def normal(
-    seed: int, first_image: int, step: int, stream: int, images: int, n: int, dtype: np.dtype[Any]
-) -> Array:
-    u = _in_unit_interval(_words(seed, first_image, step, stream, images, n))
-    r, angle = np.sqrt(-2 * np.log(u[..., 0::2])), 2 * np.pi * u[..., 1::2]
-    pairs = np.stack([r * np.cos(angle), r * np.sin(angle)], axis=-1)
-    return pairs.reshape(images, -1)[:, :n].astype(dtype)
-
-
-def philox(counter: Array, key: Array) -> Array:
-    """Philox-4x32-10: counter (..., 4) and key (2,) of 32-bit words -> random words (..., 4)."""
-    c, k = np.asarray(counter, np.uint64), np.asarray(key, np.uint64)
-    for _ in range(10):
-        product = c[..., 0::2] * _MULTIPLIERS
-        high, low = product >> _SHIFT, product & _LOW
-        mixed = high[..., ::-1] ^ c[..., 1::2] ^ k
-        c = np.stack([mixed[..., 0], low[..., 1], mixed[..., 1], low[..., 0]], axis=-1)
-        k = (k + _WEYL) & _LOW
-    return c
-
-
-def _words(seed: int, first_image: int, step: int, stream: int, images: int, n: int) -> Array:
-    """Random words (images, ceil(n / 4), 4)."""
-    counter = np.empty((images, -(-n // 4), 4), np.uint64)
-    counter[..., 0] = np.arange(counter.shape[1], dtype=np.uint64)
-    counter[..., 1] = first_image + np.arange(images, dtype=np.uint64)[:, None]
-    counter[..., 2] = step
-    counter[..., 3] = stream
-    return philox(counter, np.array([seed & 0xFFFFFFFF, seed >> 32], np.uint64))
-
-
-def _in_unit_interval(words: Array) -> Array:
-    return (words.astype(np.float64) + 0.5) * 2.0**-32

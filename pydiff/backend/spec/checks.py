@@ -1,4 +1,4 @@
-"""The checks that the contract shares. Eager training passes here ~1000 times per step: keep lean."""
+"""The checks that all functions share. Training passes here ~1000 times per step: keep lean."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def arrays(op: str, **named: Array) -> list[Array]:
     dtype = out[0].dtype
     for x in out:
         if x.dtype is not dtype:
-            same_dtype(op, dict(zip(named, out)))
+            same_dtype(op, dict(zip(named, out, strict=True)))
     return out
 
 

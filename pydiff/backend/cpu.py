@@ -1,0 +1,368 @@
+"""The contract on the native kernels: allocate the outputs, call. Inputs were checked by `spec`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _native, config
+
+Array = NDArray[Any]
+Axes = tuple[int, ...]
+
+config.on_num_threads(_native.set_num_threads)
+
+# ---------------------------------------------------------------- elementwise
+
+
+def _unary(kernel: Callable[[Array, Array], None]) -> Callable[[Array], Array]:
+    def call(x: Array) -> Array:
+        y = np.empty_like(x)
+        kernel(x, y)
+        return y
+
+    return call
+
+
+def _binary(kernel: Callable[[Array, Array, Array], None]) -> Callable[[Array, Array], Array]:
+    def call(a: Array, b: Array) -> Array:
+        shape = a.shape if a.shape == b.shape else np.broadcast_shapes(a.shape, b.shape)
+        y = np.empty(shape, a.dtype)
+        kernel(a, b, y)
+        return y
+
+    return call
+
+
+def _gradient(kernel: Callable[[Array, Array, Array], None]) -> Callable[[Array, Array], Array]:
+    def call(dy: Array, saved: Array) -> Array:
+        dx = np.empty_like(dy)
+        kernel(dy, saved, dx)
+        return dx
+
+    return call
+
+
+exp = _unary(_native.exp)
+log = _unary(_native.log)
+sqrt = _unary(_native.sqrt)
+sigmoid = _unary(_native.sigmoid)
+tanh = _unary(_native.tanh)
+relu = _unary(_native.relu)
+silu = _unary(_native.silu)
+gelu = _unary(_native.gelu)
+gelu_tanh = _unary(_native.gelu_tanh)
+
+add = _binary(_native.add)
+subtract = _binary(_native.subtract)
+multiply = _binary(_native.multiply)
+divide = _binary(_native.divide)
+
+sigmoid_backward = _gradient(_native.sigmoid_backward)
+tanh_backward = _gradient(_native.tanh_backward)
+relu_backward = _gradient(_native.relu_backward)
+silu_backward = _gradient(_native.silu_backward)
+gelu_backward = _gradient(_native.gelu_backward)
+gelu_tanh_backward = _gradient(_native.gelu_tanh_backward)
+
+softmax = _unary(_native.softmax)
+softmax_backward = _gradient(_native.softmax_backward)
+
+# ---------------------------------------------------------------- reductions
+
+
+def _runs(axes: Axes) -> list[tuple[int, int]]:
+    """Sorted axes as runs [first, end) of neighbours, the last run first."""
+    runs: list[tuple[int, int]] = []
+    for axis in axes:
+        if runs and runs[-1][1] == axis:
+            runs[-1] = (runs[-1][0], axis + 1)
+        else:
+            runs.append((axis, axis + 1))
+    return runs[::-1]
+
+
+def _split(shape: Axes, run: tuple[int, int]) -> tuple[int, int, int]:
+    first, end = run
+    return math.prod(shape[:first]), math.prod(shape[first:end]), math.prod(shape[end:])
+
+
+def _kept(shape: Axes, run: tuple[int, int]) -> Axes:
+    return shape[: run[0]] + (1,) * (run[1] - run[0]) + shape[run[1] :]
+
+
+def sum(x: Array, axes: Axes, scale: float = 1.0) -> Array:
+    runs = _runs(axes)
+    for i, run in enumerate(runs or [(0, 0)]):
+        y = np.empty(_kept(x.shape, run), x.dtype)
+        _native.sum(x, y, *_split(x.shape, run), scale if i + 1 >= len(runs) else 1.0)
+        x = y
+    return x
+
+
+def max(x: Array, axes: Axes) -> Array:
+    for run in _runs(axes) or [(0, 0)]:
+        y = np.empty(_kept(x.shape, run), x.dtype)
+        _native.max(x, y, *_split(x.shape, run))
+        x = y
+    return x
+
+
+def max_backward(dy: Array, x: Array, y: Array, axes: Axes) -> Array:
+    runs = _runs(axes) or [(0, 0)]
+    if len(runs) == 1:
+        dx = np.empty_like(x)
+        _native.max_backward(dy, x, y, dx, *_split(x.shape, runs[0]))
+        return dx
+    order = tuple(a for a in range(x.ndim) if a not in axes) + axes  # reduced axes last
+    moved = contiguous(x.transpose(order))
+    part = np.empty_like(moved)
+    n = math.prod(x.shape[a] for a in axes)
+    _native.max_backward(dy, moved, y, part, y.size, n, 1)
+    dx = np.empty_like(x)
+    _native.strided_copy(part, dx.transpose(order))
+    return dx
+
+
+def squared_error(a: Array, b: Array, scale: float) -> Array:
+    y = np.empty((), a.dtype)
+    _native.squared_error(a, b, y, scale)
+    return y
+
+
+# ---------------------------------------------------------------- products
+
+
+def _flat_batch(x: Array, batch: Axes) -> Array:
+    """x (..., m, n) as (1, m, n) where one matrix serves all, else (prod(batch), m, n)."""
+    matrix = x.shape[-2:]
+    if x.size == math.prod(matrix):
+        return x.reshape(1, *matrix)
+    if x.shape[:-2] != batch:
+        x = contiguous(np.broadcast_to(x, batch + matrix))
+    return x.reshape(-1, *matrix)
+
+
+def matmul(
+    a: Array,
+    b: Array,
+    bias: Array | None = None,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+) -> Array:
+    m, n = a.shape[-1 if transpose_a else -2], b.shape[-2 if transpose_b else -1]
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    c = np.empty((*batch, m, n), a.dtype)
+    count = math.prod(batch)
+    if b.ndim == 2 and not transpose_a:  # a linear layer: one tall product
+        _native.matmul(
+            a.reshape(1, count * m, a.shape[-1]),
+            b.reshape(1, *b.shape),
+            bias,
+            c.reshape(1, count * m, n),
+            False,
+            transpose_b,
+        )
+    elif c.size:
+        flat = c.reshape(count, m, n)
+        _native.matmul(
+            _flat_batch(a, batch), _flat_batch(b, batch), bias, flat, transpose_a, transpose_b
+        )
+    return c
+
+
+def conv2d(
+    x: Array, weight: Array, bias: Array | None, stride: Axes, padding: tuple[int, int, int, int]
+) -> Array:
+    n, h, w, _ = x.shape
+    kh, kw, _, co = weight.shape
+    top, bottom, left, right = padding
+    ho, wo = (h + top + bottom - kh) // stride[0] + 1, (w + left + right - kw) // stride[1] + 1
+    y = np.empty((n, ho, wo, co), x.dtype)
+    _native.conv2d(x, weight, bias, y, stride[0], stride[1], top, left)
+    return y
+
+
+def conv2d_backward_data(
+    dy: Array, weight: Array, x_shape: Axes, stride: Axes, padding: tuple[int, int, int, int]
+) -> Array:
+    dx = np.empty(x_shape, dy.dtype)
+    _native.conv2d_backward_data(dy, weight, dx, stride[0], stride[1], padding[0], padding[2])
+    return dx
+
+
+def conv2d_backward_weight(
+    x: Array, dy: Array, weight_shape: Axes, stride: Axes, padding: tuple[int, int, int, int]
+) -> Array:
+    dweight = np.empty(weight_shape, dy.dtype)
+    _native.conv2d_backward_weight(x, dy, dweight, stride[0], stride[1], padding[0], padding[2])
+    return dweight
+
+
+# ---------------------------------------------------------------- normalisation
+
+_ACTIVATIONS = {"none": 0, "silu": 1}
+
+
+def group_norm(
+    x: Array, groups: int, weight: Array | None, bias: Array | None, eps: float, act: str
+) -> tuple[Array, Array, Array]:
+    y = np.empty_like(x)
+    mean, rstd = np.empty((2, x.shape[0], groups), x.dtype)
+    _native.group_norm(x, weight, bias, y, mean, rstd, groups, eps, _ACTIVATIONS[act])
+    return y, mean, rstd
+
+
+def group_norm_backward(
+    dy: Array,
+    x: Array,
+    groups: int,
+    weight: Array | None,
+    bias: Array | None,
+    mean: Array,
+    rstd: Array,
+    act: str,
+) -> tuple[Array, Array | None, Array | None]:
+    dx = np.empty_like(x)
+    dweight = None if weight is None else np.empty_like(weight)
+    dbias = None if weight is None else np.empty_like(weight)
+    _native.group_norm_backward(
+        dy, x, weight, bias, mean, rstd, dx, dweight, dbias, groups, _ACTIVATIONS[act]
+    )
+    return dx, dweight, dbias
+
+
+def layer_norm(
+    x: Array, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
+    y = np.empty_like(x)
+    mean, rstd = np.empty((2, *x.shape[:-1]), x.dtype)
+    _native.layer_norm(x, weight, bias, y, mean, rstd, eps)
+    return y, mean, rstd
+
+
+def layer_norm_backward(
+    dy: Array, x: Array, weight: Array | None, mean: Array, rstd: Array
+) -> tuple[Array, Array | None, Array | None]:
+    dx = np.empty_like(x)
+    dweight = None if weight is None else np.empty_like(weight)
+    dbias = None if weight is None else np.empty_like(weight)
+    _native.layer_norm_backward(dy, x, weight, mean, rstd, dx, dweight, dbias)
+    return dx, dweight, dbias
+
+
+# ---------------------------------------------------------------- attention
+
+
+def attention(q: Array, k: Array, v: Array, heads: int, scale: float) -> tuple[Array, Array]:
+    o = np.empty_like(q)
+    lse = np.empty((q.shape[0], heads, q.shape[1]), q.dtype)
+    _native.attention(q, k, v, o, lse, heads, scale)
+    return o, lse
+
+
+def attention_backward(
+    dy: Array, q: Array, k: Array, v: Array, o: Array, lse: Array, heads: int, scale: float
+) -> tuple[Array, Array, Array]:
+    dq, dk, dv = np.empty_like(q), np.empty_like(k), np.empty_like(v)
+    _native.attention_backward(dy, q, k, v, o, lse, dq, dk, dv, heads, scale)
+    return dq, dk, dv
+
+
+# ---------------------------------------------------------------- moving data
+
+
+def upsample_nearest(x: Array, factor: int, scale: float = 1.0) -> Array:
+    n, h, w, c = x.shape
+    y = np.empty((n, h * factor, w * factor, c), x.dtype)
+    _native.upsample_nearest(x, y, factor, scale)
+    return y
+
+
+def sum_pool(x: Array, factor: int, scale: float = 1.0) -> Array:
+    n, h, w, c = x.shape
+    y = np.empty((n, h // factor, w // factor, c), x.dtype)
+    _native.sum_pool(x, y, factor, scale)
+    return y
+
+
+def contiguous(x: Array) -> Array:
+    y = np.empty(x.shape, x.dtype)
+    _native.strided_copy(x, y)
+    return y
+
+
+def concat(arrays: Sequence[Array], axis: int) -> Array:
+    ends = list(accumulate(a.shape[axis] for a in arrays))
+    before, after = arrays[0].shape[:axis], arrays[0].shape[axis + 1 :]
+    y = np.empty((*before, ends[-1], *after), arrays[0].dtype)
+    for a, end in zip(arrays, ends, strict=True):
+        part = (slice(None),) * axis + (slice(end - a.shape[axis], end),)
+        _native.strided_copy(a, y[part])
+    return y
+
+
+def pad(x: Array, widths: Sequence[tuple[int, int]], value: float) -> Array:
+    sides = list(zip(x.shape, widths, strict=True))
+    y = np.full([before + n + after for n, (before, after) in sides], value, x.dtype)
+    inside = tuple(slice(before, before + n) for n, (before, _) in sides)
+    _native.strided_copy(x, y[inside])
+    return y
+
+
+def gather(table: Array, index: Array) -> Array:
+    y = np.empty(index.shape + table.shape[1:], table.dtype)
+    c = math.prod(table.shape[1:])
+    _native.gather(table.reshape(table.shape[0], c), index, y.reshape(index.size, c))
+    return y
+
+
+def scatter_add(dy: Array, index: Array, rows: int) -> Array:
+    tail = dy.shape[index.ndim :]
+    c = math.prod(tail)
+    y = np.empty((rows, *tail), dy.dtype)
+    _native.scatter_add(dy.reshape(index.size, c), index, y.reshape(rows, c))
+    return y
+
+
+# ---------------------------------------------------------------- optimisers and random numbers
+
+
+def adamw(
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    step: int,
+) -> None:
+    _native.adamw(p, g, m, v, lr, beta1, beta2, eps, weight_decay, step)
+
+
+def ema(e: Array, p: Array, decay: float) -> None:
+    _native.ema(e, p, decay)
+
+
+def uniform(
+    seed: int, first_image: int, step: int, stream: int, images: int, n: int, dtype: np.dtype[Any]
+) -> Array:
+    y = np.empty((images, n), dtype)
+    _native.uniform(y, seed, first_image, step, stream)
+    return y
+
+
+def normal(
+    seed: int, first_image: int, step: int, stream: int, images: int, n: int, dtype: np.dtype[Any]
+) -> Array:
+    y = np.empty((images, n), dtype)
+    _native.normal(y, seed, first_image, step, stream)
+    return y

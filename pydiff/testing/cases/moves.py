@@ -1,0 +1,229 @@
+"""Resampling, moving data, optimiser updates and random numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ... import ops
+from ..case import DTYPE, Args, Case, Draw, Rng, exact, linear, normwise, relative, rounded_once
+from .shapes import EMPTY, LARGE, shape, size
+
+
+def images(rng: Rng) -> Args:
+    dims = (size(rng, 3), size(rng, 7), size(rng, 7), size(rng))
+    return {"x": Draw(*dims), "factor": int(rng.integers(1, 4)), "scale": 0.7}
+
+
+def windows(rng: Rng) -> Args:
+    args = images(rng)
+    n, h, w, c = args["x"].shape
+    return args | {"x": Draw(n, h * args["factor"], w * args["factor"], c)}
+
+
+def without_scale(args: Args) -> Args:
+    return {name: value for name, value in args.items() if name != "scale"}
+
+
+def concatenation(rng: Rng) -> Args:
+    dims = list(shape(rng, 1))
+    axis = int(rng.integers(len(dims)))
+    parts = [Draw(*dims[:axis], size(rng, 9), *dims[axis + 1 :]) for _ in range(rng.integers(1, 4))]
+    return {"arrays": parts, "axis": axis - len(dims) if rng.random() < 0.5 else axis}
+
+
+def two_parts(rng: Rng) -> Args:
+    args = concatenation(rng)
+    return {"a": args["arrays"][0], "b": args["arrays"][-1], "axis": args["axis"]}
+
+
+def padding(rng: Rng) -> Args:
+    dims = shape(rng)
+    widths = [tuple(int(n) for n in rng.integers(0, 3, 2)) for _ in dims]
+    return {"x": Draw(*dims), "widths": widths, "value": float(rng.choice([0.0, -1.5]))}
+
+
+def table(rng: Rng) -> Args:
+    rows = size(rng)
+    return {
+        "table": Draw(rows, *shape(rng, 0, 2)),
+        "index": rng.integers(0, rows, shape(rng, 0, 3)),
+    }
+
+
+def scattered(rng: Rng) -> Args:
+    rows = size(rng)
+    index = rng.integers(0, rows, shape(rng, 0, 3))
+    return {"dy": Draw(*index.shape, *shape(rng, 0, 2)), "index": index, "rows": rows}
+
+
+def reshaped(rng: Rng) -> Args:
+    dims = shape(rng)
+    return {"x": Draw(*dims), "shape": (-1, *dims[:1]) if dims else (1, 1)}
+
+
+def transposed(rng: Rng) -> Args:
+    dims = shape(rng)
+    return {"x": Draw(*dims), "axes": tuple(int(i) for i in rng.permutation(len(dims)))}
+
+
+def broadcasted(rng: Rng) -> Args:
+    full = shape(rng)
+    dims = tuple(n if rng.random() < 0.5 else 1 for n in full)[int(rng.integers(0, 2)) :]
+    return {"x": Draw(*dims), "shape": full}
+
+
+def sliced(rng: Rng) -> Args:
+    step = int(rng.choice([-2, -1, 1, 2]))
+    index: Any = (slice(None, None, step), None, ..., int(rng.integers(-3, 3)))
+    return {"x": Draw(size(rng, 7), *shape(rng, 0, 2), 3), "index": index}
+
+
+def parameters(*dims: int, step: int = 3) -> Args:
+    arrays = {"p": Draw(*dims), "g": Draw(*dims), "m": Draw(*dims)}
+    options = {"lr": 1e-2, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1}
+    return arrays | {"v": Draw(*dims, kind="positive"), **options, "step": step}
+
+
+def averaged(*dims: int) -> Args:
+    return {"e": Draw(*dims), "p": Draw(*dims), "decay": 0.99}
+
+
+def counters(rng: Rng) -> Args:
+    seed, image, step = int(rng.integers(2**63)), int(rng.integers(2**31)), int(rng.integers(2**31))
+    return numbers(seed, image, step, int(rng.integers(8)), size(rng, 5), int(rng.integers(70)))
+
+
+def numbers(seed: int, first_image: int, step: int, stream: int, images: int, n: int) -> Args:
+    return {
+        "seed": seed,
+        "first_image": first_image,
+        "step": step,
+        "stream": stream,
+        "images": images,
+        "n": n,
+        "dtype": DTYPE,
+    }
+
+
+COUNTER_EDGES = (
+    numbers(0, 0, 0, 0, 0, 5),
+    numbers(0, 0, 0, 0, 3, 0),
+    numbers(2**64 - 1, 2**32 - 2, 2**32 - 1, 2**32 - 1, 2, 9),
+    numbers(7, 0, 1, 2, 3, 40001),
+)
+IMAGE_BENCH = ({"x": Draw(16, 16, 16, 256), "factor": 2}, {"x": Draw(1, 16, 16, 256), "factor": 2})
+POOL_BENCH = ({"x": Draw(16, 32, 32, 128), "factor": 2},)
+JOIN = {"arrays": [Draw(16, 32, 32, 128), Draw(16, 32, 32, 256)], "axis": -1}
+
+MOVES = (
+    Case(
+        "upsample_nearest",
+        images,
+        relative(1),
+        gradients=("x",),
+        op=lambda x, factor, scale: ops.upsample_nearest(x, factor),
+        edges=({"x": Draw(0, 3, 3, 2)}, {"x": Draw(2, 3, 0, 2)}, {"x": Draw(3, 9, 20, 67)}),
+        bench=IMAGE_BENCH,
+    ),
+    Case(
+        "sum_pool",
+        windows,
+        linear(lambda args: args.get("factor", 2) ** 2),
+        edges=({"x": Draw(0, 4, 4, 2)}, {"x": Draw(2, 4, 0, 2)}, {"x": Draw(3, 18, 40, 67)}),
+        bench=POOL_BENCH,
+    ),
+    Case("avg_pool2d", lambda rng: without_scale(windows(rng)), gradients=("x",)),
+    Case(
+        "concat",
+        concatenation,
+        exact,
+        edges=({"arrays": [Draw(0, 3), Draw(2, 3)], "axis": 0}, {"arrays": [LARGE, LARGE]}),
+        bench=(JOIN,),
+    ),
+    Case(
+        "concat",
+        two_parts,
+        gradients=("a", "b"),
+        op=lambda a, b, axis: ops.concat([a, b], axis),
+    ),
+    Case(
+        "pad",
+        padding,
+        exact,
+        gradients=("x",),
+        edges=(
+            {"x": Draw(), "widths": ()},
+            {"x": Draw(0, 2), "widths": [(1, 2), (0, 0)]},
+            {"x": LARGE, "widths": [(1, 0), (0, 2), (3, 1)]},
+        ),
+        bench=({"x": Draw(16, 32, 32, 128), "widths": [(0, 0), (0, 1), (0, 1), (0, 0)]},),
+    ),
+    Case(
+        "contiguous",
+        lambda rng: {"x": Draw(*shape(rng))},
+        exact,
+        edges=tuple({"x": x} for x in (*EMPTY, LARGE)),
+        bench=({"x": Draw(16, 32, 32, 128)},),
+    ),
+    Case(
+        "gather",
+        table,
+        exact,
+        gradients=("table",),
+        edges=(
+            {"table": Draw(4, 3), "index": np.zeros((0, 2), int)},
+            {"table": Draw(4, 0), "index": np.array([[3, 0]])},
+            {"table": Draw(300, 131), "index": np.arange(600) % 300},
+        ),
+        bench=({"table": Draw(1000, 512), "index": np.arange(0, 1000, 7)},),
+    ),
+    Case(
+        "scatter_add",
+        scattered,
+        linear(lambda args: args["index"].size),
+        edges=(
+            {"dy": Draw(0, 3), "index": np.zeros(0, int), "rows": 4},
+            {"dy": Draw(600, 131), "index": np.arange(600) % 7, "rows": 300},
+        ),
+        bench=({"dy": Draw(143, 512), "index": np.arange(0, 1000, 7), "rows": 1000},),
+    ),
+    Case("reshape", reshaped, gradients=("x",)),
+    Case("transpose", transposed, gradients=("x",)),
+    Case("broadcast_to", broadcasted, gradients=("x",)),
+    Case("getitem", sliced, gradients=("x",)),
+)
+
+UPDATES = (
+    Case(
+        "adamw",
+        lambda rng: parameters(*shape(rng), step=int(rng.integers(1, 1000))),
+        normwise(16),
+        in_place=("p", "m", "v"),
+        edges=(parameters(0), parameters(*LARGE.shape, step=1)),
+        bench=(parameters(1_000_000),),
+    ),
+    Case(
+        "ema",
+        lambda rng: averaged(*shape(rng)),
+        normwise(4),
+        in_place=("e",),
+        edges=(averaged(0), averaged(*LARGE.shape)),
+        bench=(averaged(1_000_000),),
+    ),
+    Case(
+        "uniform",
+        counters,
+        relative(0.5),
+        edges=COUNTER_EDGES,
+        bench=(numbers(1, 0, 0, 0, 16, 3072),),
+    ),
+    Case(
+        "normal",
+        counters,
+        rounded_once,
+        edges=COUNTER_EDGES,
+        bench=(numbers(1, 0, 0, 0, 16, 3072),),
+    ),
+)
