@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..data import random_flip
+from ..diffusion import DiscreteSchedule, training_times
 from ..errors import ConfigError, DataError, ShapeError
 from .config import TrainConfig
 
@@ -31,10 +33,10 @@ class Batches:
     (seed, k, j). So splitting a step into micro-batches changes no draw.
     """
 
-    def __init__(self, data: Any, config: TrainConfig, num_train_timesteps: int) -> None:
+    def __init__(self, data: Any, config: TrainConfig, schedule: DiscreteSchedule) -> None:
         self.images, self.labels = _images_and_labels(data)
         self.config = config
-        self.num_train_timesteps = num_train_timesteps
+        self.schedule = schedule
         self._orders: dict[int, np.ndarray] = {}
         if config.class_conditional and self.labels is None:
             raise ConfigError("class_conditional = True needs labels: pass data=(images, labels)")
@@ -51,15 +53,33 @@ class Batches:
         seed = self.config.seed
         x0 = np.ascontiguousarray(self.images[index], dtype=np.float32)
         if self.config.horizontal_flip:
-            mirrored = random.uniform(seed, (count, 1), stream="augment", **key)[:, 0] < 0.5
-            x0[mirrored] = x0[mirrored, :, ::-1]
-        u = random.uniform(seed, (count, 1), stream="train_time", dtype=np.float64, **key)[:, 0]
-        t = np.minimum((u * self.num_train_timesteps).astype(np.int64), self.num_train_timesteps - 1)
+            x0 = random_flip(x0, seed, **key)
+        t = training_times(self.schedule, seed, count, **key)
         noise = random.normal(seed, x0.shape, stream="train_noise", **key)
         labels = None
         if self.config.class_conditional and self.labels is not None:
             labels = self.labels[index]
         return Batch(x0, noise, t, labels)
+
+    def check_fit(self, model_config: dict[str, Any]) -> None:
+        """Raise unless a network of this configuration takes these images and labels."""
+        channels = self.images.shape[3]
+        for key in ("in_channels", "out_channels"):
+            if model_config[key] != channels:
+                raise ShapeError(
+                    f"Trainer: the model has {key} = {model_config[key]}, the images {channels} "
+                    f"channels (shape {self.images.shape})"
+                )
+        classes = model_config["num_class_embeds"]
+        if self.config.class_conditional != (classes is not None):
+            raise ConfigError(
+                f"class_conditional = {self.config.class_conditional}, but the model has "
+                f"num_class_embeds = {classes}"
+            )
+        if classes is not None and self.labels is not None:
+            low, high = self.labels.min(), self.labels.max()
+            if low < 0 or high >= classes:
+                raise DataError(f"Trainer: labels span [{low}, {high}]; the model has {classes}")
 
     def fingerprint(self) -> str:
         """A short hash of shape, labels and 64 spread images: tells another data set apart."""

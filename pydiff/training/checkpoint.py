@@ -1,13 +1,12 @@
 """Checkpoint folders that are whole or absent, whatever moment the process dies at.
 
-A checkpoint is written into a temporary folder next to its final place; every file is fsynced;
-`COMPLETE`, which lists the size and SHA-256 of each file, comes last; then the folder is renamed
-and its parent fsynced. A reader believes only a folder whose `COMPLETE` agrees with its files.
+A checkpoint is written into a temporary folder next to its final place, with `COMPLETE`, which
+lists the size and SHA-256 of each file, last; all is fsynced, then renamed (see `io.atomic`).
+A reader believes only a folder whose `COMPLETE` agrees with its files.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -19,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
+from ..io.atomic import atomic_folder
+from ..io.config import parse_object, read_limited
 
 MARKER = "COMPLETE"
 KEEP = 2
 _MAX_MARKER_BYTES = 1 << 20
 _STEP_NAME = re.compile(r"step-(\d{6,})\Z")
-_TEMPORARY_NAME = re.compile(r"\.step-\d{6,}\.(tmp|old)-\d+\Z")
+_LEFTOVER_NAME = re.compile(r"\.step-\d{6,}\.(tmp|old)\.[0-9a-f]+\Z")
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -43,22 +44,17 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> Path:
     """Make the checkpoint of `step`: `write(path)` fills an empty folder. Keeps the last two.
 
-    Raises OSError naming the checkpoint and the free space; older checkpoints stay intact and
-    nothing of the failed one is left behind.
+    Raises WriteError (an OSError) naming the checkpoint and the free space; older checkpoints stay
+    intact and nothing of the failed one is left behind.
     """
     final = checkpoint_path(folder, step)
-    temporary = folder / f".{final.name}.tmp-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
-        temporary.mkdir()
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
+    with atomic_folder(final) as temporary:
         write(temporary)
         _write_marker(temporary)
-        _move_into_place(temporary, final)
-    except OSError as error:
-        raise _explained(error, final) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _step_aside(final)
+    remove_leftovers(folder)
     not_newer = [path for path in list_checkpoints(folder) if _step_of(path) <= step]
     for old in not_newer[KEEP:]:
         shutil.rmtree(old, ignore_errors=True)
@@ -102,9 +98,9 @@ def verify_checkpoint(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete temporary folders of saves that were killed."""
+    """Delete what saves left behind: folders of killed ones, and those that made room."""
     for path in folder.iterdir():
-        if _TEMPORARY_NAME.match(path.name):
+        if _LEFTOVER_NAME.match(path.name):
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -128,34 +124,24 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _write_marker(path: Path) -> None:
-    files = sorted(_files(path))
-    for file in files:
-        _fsync(file)
     entries = {
-        file.relative_to(path).as_posix(): [file.stat().st_size, sha256(file)] for file in files
+        file.relative_to(path).as_posix(): [file.stat().st_size, sha256(file)]
+        for file in sorted(_files(path))
     }
-    with open(path / MARKER, "w", encoding="utf-8") as marker:
-        json.dump({"format": 1, "files": entries}, marker, indent=1)
-        marker.flush()
-        os.fsync(marker.fileno())
-    for root, _, _ in os.walk(path):
-        _fsync(Path(root))
+    (path / MARKER).write_text(json.dumps({"format": 1, "files": entries}, indent=1))
 
 
 def _read_marker(path: Path) -> dict[str, tuple[int, str]]:
     marker = path / MARKER
     if not marker.is_file() or marker.is_symlink():
         raise CheckpointError(f"checkpoint {path} is incomplete: it has no {MARKER}")
-    with open(marker, "rb") as file:
-        text = file.read(_MAX_MARKER_BYTES + 1)
+    text = read_limited(marker, _MAX_MARKER_BYTES, CheckpointError)
+    content = parse_object(text, str(marker), CheckpointError)
     try:
-        if len(text) > _MAX_MARKER_BYTES:
-            raise ValueError(f"larger than {_MAX_MARKER_BYTES} bytes")
-        content = json.loads(text)
-        if not isinstance(content, dict) or content.get("format") != 1:
+        if content.get("format") != 1:
             raise ValueError("not format 1")
         return {str(name): _entry(value) for name, value in dict(content["files"]).items()}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"checkpoint {path}: {MARKER} is malformed ({error!r})") from error
 
 
@@ -175,30 +161,7 @@ def _check_names(path: Path, expected: set[str], present: set[str]) -> None:
             raise CheckpointError(f"checkpoint {path}: {name} is a link")
 
 
-def _move_into_place(temporary: Path, final: Path) -> None:
-    # A folder cannot replace a non-empty one, so an older attempt at this step steps aside first.
-    aside = final.with_name(f".{final.name}.old-{os.getpid()}")
+def _step_aside(final: Path) -> None:
+    """A folder cannot replace a non-empty one, so an older attempt at this step makes room."""
     if final.exists():
-        os.rename(final, aside)
-    os.rename(temporary, final)
-    _fsync(final.parent)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        # Some file systems refuse to sync a folder; the data itself is synced by then.
-        with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _explained(error: OSError, path: Path) -> OSError:
-    try:
-        free = f"{shutil.disk_usage(path.parent).free:,} bytes free"
-    except OSError:
-        free = "free space unknown"
-    reason = error.strerror or str(error)
-    return OSError(error.errno, f"cannot write checkpoint ({reason}; {free})", str(path))
+        os.rename(final, final.with_name(f".{final.name}.old.{os.urandom(4).hex()}"))

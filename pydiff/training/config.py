@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import ConfigError
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
-LR_SCHEDULES = ("constant", "cosine")
+LR_SCHEDULES = ("constant", "cosine", "linear")
 
 # Changing one of these in the middle of a run moves no bit of the weights.
 CADENCE = ("checkpoint_every", "sample_every", "log_every", "num_samples", "sample_steps")
@@ -23,9 +23,9 @@ class TrainConfig:
     batch_size: images per forward pass; an optimiser step sees batch_size * grad_accumulation.
     prediction: what the model predicts: epsilon, sample (x_0) or v_prediction.
     lr, warmup_steps, lr_schedule: the rate climbs linearly over warmup_steps, then stays
-        (constant) or falls to zero at `steps` (cosine).
+        (constant) or falls to zero at `steps` (cosine, linear).
     max_grad_norm: gradients are scaled down to this global 2-norm; None leaves them alone.
-    ema_decay: decay of the averaged weights per step, in [0, 1).
+    ema_decay: decay of the averaged weights per step, in [0, 1); it warms up (see `nn.EMA`).
     class_conditional: give the model the labels (its config needs num_class_embeds).
     horizontal_flip: mirror each image with probability 1/2.
     log_every, checkpoint_every, sample_every: in steps; 0 means never.
@@ -70,6 +70,11 @@ class TrainConfig:
         self._check_choice("lr_schedule", LR_SCHEDULES)
         self._check_choice("horizontal_flip", (False, True))
         self._check_choice("class_conditional", (False, True))
+        if self.lr_schedule != "constant" and self.warmup_steps >= self.steps:
+            raise ConfigError(
+                f"training config: warmup_steps = {self.warmup_steps}; below steps = {self.steps} "
+                f"with lr_schedule = {self.lr_schedule!r}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""

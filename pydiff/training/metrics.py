@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..io.atomic import atomic_write
+
 MAX_BYTES = 1 << 30
 
 
@@ -29,15 +31,17 @@ class MetricsLog:
             text = file.read(MAX_BYTES).decode("utf-8", errors="replace")
         return [record for line in text.split("\n") if (record := _parse(line)) is not None]
 
+    def sync(self) -> None:
+        """Make the lines so far survive a power failure."""
+        if self.path.exists():
+            with open(self.path, "a", encoding="utf-8") as file:
+                os.fsync(file.fileno())
+
     def truncate(self, step: int) -> None:
         """Drop all lines after `step`, as if training had never gone further."""
         kept = [record for record in self.read() if record["step"] <= step]
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(record) + "\n" for record in kept)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path)
+        text = "".join(json.dumps(record) + "\n" for record in kept)
+        atomic_write(self.path, text.encode())
 
 
 def _parse(line: str) -> dict[str, Any] | None:

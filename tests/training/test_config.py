@@ -38,4 +38,4 @@ def test_conflicts_are_what_would_change_bits():
     assert config.conflicts(dataclasses.replace(config, steps=9, log_every=1)) == []
     assert "lr" in config.conflicts(dataclasses.replace(config, lr=0.5))[0]
     cosine = TrainConfig(lr_schedule="cosine")
-    assert "steps" in cosine.conflicts(dataclasses.replace(cosine, steps=9))[0]
+    assert "steps" in cosine.conflicts(dataclasses.replace(cosine, steps=900))[0]

@@ -1,0 +1,228 @@
+"""A trained model with its schedule: from a folder, to a folder, and to images."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import denormalise
+from ..diffusion import Denoiser, DiscreteSchedule
+from ..errors import ConfigError
+from ..io import read_config, write_config
+from ..nn import UNet2D
+from ..samplers import DDIM, DDPM, Sampler, grids, make_sampler, sample
+from .scheduler_config import SchedulerConfig, read_scheduler, write_scheduler
+
+PIPELINES = ("DDPMPipeline", "DDIMPipeline")
+BATCH = 64
+
+Callback = Callable[[int, Any, np.ndarray, np.ndarray], Any]
+
+
+class Pipeline:
+    """An unconditional or class-conditional image model, ready to sample.
+
+    model: a `nn.UNet2D`, put into evaluation mode. schedule: the DiscreteSchedule it was trained
+    with. settings: the other fields of `SchedulerConfig`: prediction, clip, variance, spacing, ...
+    Nothing changes between calls, so threads may share one.
+    """
+
+    def __init__(self, model: UNet2D, schedule: DiscreteSchedule, **settings: Any) -> None:
+        self.model = model.eval()
+        self.scheduler = SchedulerConfig(schedule, **settings)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str]) -> Pipeline:
+        """Load a DDPM or DDIM pipeline as diffusers writes it; no network, nothing is executed.
+
+        folder: `model_index.json`, `unet/` and `scheduler/`, or everything in the folder itself
+        (config.json, weights and scheduler_config.json), as old repositories have it.
+        Raises ConfigError for classes and values that pydiff does not know, CheckpointError for
+        weights that are missing, malformed or do not fit.
+        """
+        root = Path(folder)
+        if not root.is_dir():
+            raise ConfigError(f"{root}: no such folder")
+        if (root / "model_index.json").exists():
+            _check_model_index(root / "model_index.json")
+        elif not (root / "config.json").exists():
+            raise ConfigError(f"{root}: holds neither model_index.json nor config.json")
+        path = _part(root, "scheduler") / "scheduler_config.json"
+        pipeline = cls.__new__(cls)
+        pipeline.scheduler = read_scheduler(path)
+        pipeline.model = UNet2D.from_pretrained(_part(root, "unet")).eval()
+        return pipeline
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder that `from_pretrained` and diffusers' pipelines load."""
+        root = Path(folder)
+        for part in ("unet", "scheduler"):
+            (root / part).mkdir(parents=True, exist_ok=True)
+        self.model.save_pretrained(root / "unet")
+        write_scheduler(root / "scheduler" / "scheduler_config.json", self.scheduler)
+        name = self.scheduler.class_name
+        index = {
+            "_class_name": name.replace("Scheduler", "Pipeline"),
+            "unet": ["diffusers", "UNet2DModel"],
+            "scheduler": ["diffusers", name],
+        }
+        write_config(root / "model_index.json", index)
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many labels the model knows; None if it takes none."""
+        return self.model.config.get("num_class_embeds")
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the images; ConfigError if the model's config has no sample_size."""
+        size = self.model.config["sample_size"]
+        if size is None:
+            raise ConfigError("the model's config has sample_size = null: image size unknown")
+        height, width = (size, size) if isinstance(size, int) else size
+        return height, width, self.model.config["in_channels"]
+
+    def model_hash(self) -> str:
+        """The first 12 hexadecimal digits of the SHA-256 of the weights, names and shapes."""
+        digest = hashlib.sha256()
+        for name, array in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {array.shape} {array.dtype}\n".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()[:12]
+
+    def denoiser(self, class_labels: np.ndarray | None = None) -> Denoiser:
+        """(x, t) -> x_0 for samplers; class_labels (N,) go with each x (N, H, W, C)."""
+        model = self.model if class_labels is None else partial(self.model, class_labels=class_labels)
+        settings = self.scheduler
+        return Denoiser(model, settings.schedule, settings.prediction, settings.clip)
+
+    def __call__(
+        self,
+        num_images: int = 1,
+        num_inference_steps: int = 50,
+        sampler: str | Sampler = "ddim",
+        seed: int = 0,
+        class_labels: int | Sequence[int] | np.ndarray | None = None,
+        eta: float | None = None,
+        callback: Callback | None = None,
+        progress: bool = False,
+        batch_size: int = BATCH,
+        first_image: int = 0,
+    ) -> np.ndarray:
+        """Draw images (num_images, H, W, C) float32 in [0, 1].
+
+        Image i is image number first_image + i of `seed`: its noise does not depend on how many
+        are drawn, nor on batch_size, which bounds the memory (images per model call).
+        class_labels: one for all or one each, 0 <= label < num_classes; by default a
+            class-conditional model gets 0, 1, 2, ... in turn, by image number.
+        eta: of DDIM, in [0, 1]; only together with sampler="ddim".
+        callback: (step, t, x, x0) after each step of each batch; False ends the run, and the
+            images so far are returned.
+
+        Raises ConfigError for values that are not allowed, and what `samplers.sample` raises.
+        """
+        _check_count("num_images", num_images)
+        _check_count("batch_size", batch_size)
+        labels = self._labels(class_labels, num_images, first_image)
+        grid = self.grid(num_inference_steps, sampler)
+        watch = _Stop(callback)
+        batches = []
+        for begin in range(0, num_images, batch_size):
+            count = min(batch_size, num_images - begin)
+            part = None if labels is None else labels[begin : begin + count]
+            batches.append(
+                sample(
+                    self.denoiser(part),
+                    (count, *self.image_shape),
+                    self._sampler(sampler, eta),
+                    grid=grid,
+                    seed=seed,
+                    callback=watch,
+                    progress=progress,
+                    first_image=first_image + begin,
+                )
+            )
+            if watch.stopped:
+                break
+        return denormalise(np.concatenate(batches))
+
+    def grid(self, steps: int, sampler: str | Sampler = "ddim") -> list[Any]:
+        """The times of a run of that many steps, as the scheduler's settings have it."""
+        settings, spacing = self.scheduler, self.scheduler.spacing
+        rule: Any = spacing
+        if spacing == "leading":
+            rule = partial(grids.leading, offset=settings.steps_offset)
+        times = grids.make_grid(settings.schedule, steps, rule)
+        if isinstance(make_sampler(sampler), DDIM) and not settings.set_alpha_to_one:
+            # the last step ends at the least noisy level instead of at clean data
+            return [t for t in times[:-1] if t > 0] + [0]
+        return times
+
+    def _sampler(self, sampler: str | Sampler, eta: float | None) -> Sampler:
+        if eta is not None:
+            if sampler != "ddim":
+                raise ConfigError(f'eta = {eta!r} is an option of sampler="ddim" alone')
+            return DDIM(eta=eta)
+        return DDPM(self.scheduler.variance) if sampler == "ddpm" else make_sampler(sampler)
+
+    def _labels(self, labels: Any, num_images: int, first_image: int) -> np.ndarray | None:
+        classes = self.num_classes
+        if classes is None:
+            if labels is not None:
+                raise ConfigError("class_labels given, but the model takes none")
+            return None
+        if labels is None:
+            return (first_image + np.arange(num_images)) % classes
+        array = np.asarray(labels)
+        if array.dtype.kind not in "iu" or array.shape not in ((), (num_images,)):
+            raise ConfigError(
+                f"class_labels = {labels!r:.80}; an integer, or {num_images} of them"
+            )
+        if array.size and not (0 <= array.min() and array.max() < classes):
+            raise ConfigError(f"class_labels = {labels!r:.80}; each in [0, {classes})")
+        return np.broadcast_to(array, (num_images,)).astype(np.int64)
+
+
+class _Stop:
+    """Passes calls on and remembers whether the run was asked to end."""
+
+    def __init__(self, callback: Callback | None) -> None:
+        self.callback = callback
+        self.stopped = False
+
+    def __call__(self, step: int, t: Any, x: np.ndarray, x0: np.ndarray) -> Any:
+        if self.callback is not None and self.callback(step, t, x, x0) is False:
+            self.stopped = True
+        return not self.stopped
+
+
+def _part(root: Path, name: str) -> Path:
+    return root / name if (root / name).is_dir() else root
+
+
+def _check_model_index(path: Path) -> None:
+    """Every class must be one that pydiff knows by heart; names in the file are only compared."""
+    index = read_config(path)
+    name = index.get("_class_name")
+    if name not in PIPELINES:
+        raise ConfigError(f"{path}: _class_name = {name!r}; pydiff knows {', '.join(PIPELINES)}")
+    known = {
+        "unet": [["diffusers", "UNet2DModel"]],
+        "scheduler": [["diffusers", "DDPMScheduler"], ["diffusers", "DDIMScheduler"]],
+    }
+    for key, value in index.items():
+        if key.startswith("_") or value == [None, None]:
+            continue
+        if key not in known or value not in known[key]:
+            raise ConfigError(f"{path}: {key} = {value!r:.80}; known: {known.get(key, list(known))}")
+
+
+def _check_count(name: str, value: Any) -> None:
+    if type(value) is not int or not 1 <= value < 2**31:
+        raise ConfigError(f"{name} = {value!r}; an integer >= 1")
