@@ -42,10 +42,10 @@ class Optimizer:
         for index, parameter in enumerate(self.parameters):
             if parameter.grad is not None:
                 slots = [self.arrays[f"{index}.{slot}"] for slot in self.slots]
-                self._update(parameter.data, parameter.grad, *slots)
+                self._update(parameter.data, parameter.grad, slots)
                 parameter.mark_changed()
 
-    def _update(self, p: np.ndarray, g: np.ndarray, *slots: np.ndarray) -> None:
+    def _update(self, p: np.ndarray, g: np.ndarray, slots: list[np.ndarray]) -> None:
         raise NotImplementedError
 
     def zero_grad(self) -> None:
@@ -81,7 +81,7 @@ class SGD(Optimizer):
         super().__init__(parameters, lr, weight_decay)
         self.momentum = _checked("momentum", momentum, 0 <= momentum < 1, "0 <= momentum < 1")
 
-    def _update(self, p: np.ndarray, g: np.ndarray, *slots: np.ndarray) -> None:
+    def _update(self, p: np.ndarray, g: np.ndarray, slots: list[np.ndarray]) -> None:
         (velocity,) = slots
         velocity *= velocity.dtype.type(self.momentum)
         velocity += g
@@ -94,6 +94,7 @@ class AdamW(Optimizer):
     """Adam with decoupled decay (Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2)."""
 
     slots = ("m", "v")
+    decoupled = True
 
     def __init__(
         self,
@@ -107,12 +108,17 @@ class AdamW(Optimizer):
         self.betas = tuple(_checked("betas", b, 0 <= b < 1, "0 <= beta < 1") for b in betas)
         self.eps = _checked("eps", eps, eps > 0, "eps > 0")
 
-    def _update(self, p: np.ndarray, g: np.ndarray, *slots: np.ndarray) -> None:
-        backend.adamw(p, g, *slots, self.lr, *self.betas, self.eps, self.weight_decay, self.steps)
+    def _update(self, p: np.ndarray, g: np.ndarray, slots: list[np.ndarray]) -> None:
+        m, v = slots
+        beta1, beta2 = self.betas
+        decay = self.weight_decay if self.decoupled else 0.0
+        backend.adamw(p, g, m, v, self.lr, beta1, beta2, self.eps, decay, self.steps)
 
 
 class Adam(AdamW):
     """Adam (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1); decay is added to the gradient."""
+
+    decoupled = False
 
     def __init__(
         self,
@@ -124,10 +130,10 @@ class Adam(AdamW):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def _update(self, p: np.ndarray, g: np.ndarray, *slots: np.ndarray) -> None:
+    def _update(self, p: np.ndarray, g: np.ndarray, slots: list[np.ndarray]) -> None:
         if self.weight_decay:
             g = g + p * p.dtype.type(self.weight_decay)
-        backend.adamw(p, g, *slots, self.lr, *self.betas, self.eps, 0.0, self.steps)
+        super()._update(p, g, slots)
 
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:

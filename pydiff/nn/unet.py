@@ -96,22 +96,22 @@ class UNet2D(Module):
         (N,) for type "timestep", (N, time_embedding_dim) for "identity"). H and W must be divisible
         by 2^(levels - 1). Raises ShapeError, DtypeError or ConfigError.
         """
-        x = self._checked_images(x)
-        times = self._checked_times(t, x.shape[0])
+        images = self._checked_images(x)
+        times = self._checked_times(t, images.shape[0])
         temb = self.time_act(self._embedding(times, class_labels))
-        x = self.conv_in(2 * x - 1 if self.config["center_input_sample"] else x)
-        skips = [x]
+        h: Tensor = self.conv_in(2 * images - 1 if self.config["center_input_sample"] else images)
+        skips = [h]
         for down in self.down_blocks:
-            x, outputs = down(x, temb)
+            h, outputs = down(h, temb)
             skips += outputs
         if self.mid_block is not None:
-            x = self.mid_block(x, temb)
+            h = self.mid_block(h, temb)
         for up in self.up_blocks:
-            x = up(x, skips, temb)
-        x = self.conv_out(self.conv_norm_out(x))
+            h = up(h, skips, temb)
+        h = self.conv_out(self.conv_norm_out(h))
         if self.config["time_embedding_type"] == "fourier":
-            x = x / times.astype(x.dtype).reshape(-1, 1, 1, 1)
-        return x
+            h = h / times.astype(h.dtype).reshape(-1, 1, 1, 1)
+        return h
 
     def _build_embeddings(self) -> None:
         config = self.config

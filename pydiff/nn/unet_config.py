@@ -40,9 +40,10 @@ class Key:
 def _integer(value: Any, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise ValueError
-    if not low <= value <= high:
+    number = int(value)
+    if not low <= number <= high:
         raise ValueError
-    return int(value)
+    return number
 
 
 def _integer_key(default: Any, low: int, high: int, null: bool = False) -> Key:
@@ -56,7 +57,7 @@ def _number_key(default: float, allowed: str, within: Callable[[float], bool]) -
     def parse(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise ValueError
-        number = value if isinstance(value, int) else float(value)
+        number = int(value) if isinstance(value, numbers.Integral) else float(value)
         if not math.isfinite(number) or not within(number):
             raise ValueError
         return number
