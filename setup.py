@@ -1,9 +1,9 @@
 """Builds pydiff._native (C++, once per instruction set) and compiles autograd/tape.py with Cython.
 
-Switches (environment): PYDIFF_OPENMP=auto|on|off, PYDIFF_SANITIZE=address,undefined|thread,
-PYDIFF_NATIVE=1 (-march=native outside the kernels, for one's own machine only), PYDIFF_ISAS=v2,v3,..
-(which kernels to build), PYDIFF_WERROR=0 (for compilers that warn about more than ours), CXX,
-CXXFLAGS, LDFLAGS. Everything else is in pyproject.toml.
+Switches, from the environment: PYDIFF_OPENMP=auto|on|off; PYDIFF_SANITIZE=address,undefined|thread;
+PYDIFF_NATIVE=1: -march=native outside the kernels, for one's own machine only; PYDIFF_ISAS=v2,v3:
+which kernels to build; PYDIFF_WERROR=0: for compilers that warn about more; CXX, CXXFLAGS,
+LDFLAGS. Everything else is in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Job:
         self.stamp.write_text(shlex.join(self.command))
 
 
-def jobs(cxx: list[str], objects: Path) -> list[Job]:
+def jobs(cxx: list[str], openmp: list[str], objects: Path) -> list[Job]:
     """Every object of the module: kernels per instruction set, the rest with baseline flags."""
     import pybind11
 
@@ -152,7 +152,7 @@ def jobs(cxx: list[str], objects: Path) -> list[Job]:
     native = ["-march=native"] if os.environ.get("PYDIFF_NATIVE") == "1" else []
     baseline = [*common, "-O2", *native]
     for_each = f"-DPYDIFF_FOR_EACH_ISA(X)={' '.join(f'X({name})' for name in names)}"
-    core = [*baseline, *openmp_flags(cxx), for_each]
+    core = [*baseline, *openmp, for_each]
     python = sysconfig.get_path("include")
     bindings = [*baseline, "-isystem", pybind11.get_include(), "-isystem", python]
     bindings.append(f'-DPYDIFF_SANITIZE="{",".join(sanitizers())}"')
@@ -177,20 +177,24 @@ class BuildExt(build_ext):
         self.parallel = self.parallel or True  # the tape beside the kernels
 
     def build_extension(self, ext: Extension) -> None:
-        if ext.name != "pydiff._native":
-            return super().build_extension(ext)
+        if ext.name == "pydiff._native":
+            self.build_native(Path(self.get_ext_fullpath(ext.name)))
+        else:
+            super().build_extension(ext)
+
+    def build_native(self, target: Path) -> None:
         cxx = compiler()
-        work = jobs(cxx, Path(self.build_temp, "native"))
+        openmp = openmp_flags(cxx)
+        work = jobs(cxx, openmp, Path(self.build_temp, "native"))
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             list(pool.map(Job.run, work))
-        target = Path(self.get_ext_fullpath(ext.name))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_suffix(".tmp")
-        user = shlex.split(os.environ.get("LDFLAGS", ""))
         shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
+        threads = "-fopenmp" if "-fopenmp" in openmp else "-pthread"
+        user = shlex.split(os.environ.get("LDFLAGS", ""))
+        fresh = target.with_suffix(".tmp")
+        target.parent.mkdir(parents=True, exist_ok=True)
         link = [*cxx, *(shared or ["-shared"]), *(str(job.target) for job in work)]
-        threads = [flag for flag in openmp_flags(cxx) if flag.startswith("-f")] or ["-pthread"]
-        run([*link, *threads, *sanitizer_flags(), *user, "-o", str(fresh)])
+        run([*link, threads, *sanitizer_flags(), *user, "-o", str(fresh)])
         os.replace(fresh, target)
 
     def copy_extensions_to_source(self) -> None:
