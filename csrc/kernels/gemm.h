@@ -7,6 +7,7 @@
 // Floor per core and cycle: two fma of one vector. A tile of R x 2 vectors needs R + 2 loads for
 // 2R fma, and 2R >= 8 independent chains hide the latency of 4 cycles.
 #pragma once
+#include "core/args.h"
 #include "core/parallel.h"
 #include "simd/simd.h"
 
@@ -41,8 +42,9 @@ struct TileArgs {
   int64_t ldb;
   T* c;
   int64_t ldc;
-  bool add;       // continue from c
-  const T* bias;  // added at the end, or null
+  bool add;          // continue from c
+  const T* bias;     // added at the end, or null
+  const char* next;  // what later tiles will read: fetched ahead, one line per step
 };
 
 // c (R, NV vectors) = [c +] a b [+ bias]
@@ -54,18 +56,28 @@ __attribute__((noinline)) void tile(const TileArgs<T>& t) {
     PYDIFF_UNROLL for (int j = 0; j < NV; ++j)
         acc[r][j] = t.add ? load(t.c + r * t.ldc + j * width) : zero<T>();
   }
-  const T* a = t.a;
+  // Four rows share a pointer that the compiler cannot derive from the others: x86 then addresses
+  // all rows from few registers, where it would spill one stride per row.
+  constexpr int quads = (R + 3) / 4;
+  const T* a[quads];
+  PYDIFF_UNROLL for (int q = 0; q < quads; ++q) {
+    a[q] = t.a + (kColumns ? 4 * q : 4 * q * t.lda);
+    if (!kColumns) __asm__("" : "+r"(a[q]));
+  }
   const T* b = t.b;
+  const char* next = t.next;
   const int64_t lda = t.lda, ldb = t.ldb;
   for (int64_t i = t.k; i > 0; --i) {
     Vec<T> bv[NV];
     PYDIFF_UNROLL for (int j = 0; j < NV; ++j) bv[j] = load(b + j * width);
     PYDIFF_UNROLL for (int r = 0; r < R; ++r) {
-      const Vec<T> av = set1<T>(a[kColumns ? r : r * lda]);
+      const Vec<T> av = set1<T>(a[r / 4][kColumns ? r % 4 : r % 4 * lda]);
       PYDIFF_UNROLL for (int j = 0; j < NV; ++j) acc[r][j] = fma(av, bv[j], acc[r][j]);
     }
-    a += kColumns ? lda : 1;
+    PYDIFF_UNROLL for (int q = 0; q < quads; ++q) a[q] += kColumns ? lda : 1;
     b += ldb;
+    __builtin_prefetch(next, 0, 2);
+    next += 64;
   }
   if (t.bias != nullptr) {
     PYDIFF_UNROLL for (int j = 0; j < NV; ++j) {
@@ -118,20 +130,13 @@ PYDIFF_INLINE void any_tile(int rows, int cols, const TileArgs<T>& t) {
   ragged_tile<T, kColumns, 1>(rows, cols, t);
 }
 
-// b (k, n) as panels of Tile::cols columns: panel j begins at p + j * stride, its rows are ld
-// apart. Panels from `full` on are at `tail`: the ragged last one of a b that was not packed.
+// Part of an operand. `next`, where not null, is what to fetch ahead: the rows of a that follow, or
+// the next panel of b.
 template <class T>
-struct Panels {
+struct View {
   const T* p;
-  int64_t stride, ld;
-  int64_t full;
-  const T* tail;
-
-  Panels at(int64_t panel, int64_t row) const {
-    constexpr int cols = Tile<T>::cols;
-    return {p + panel * stride + row * ld, stride, ld, most(full - panel, 0),
-            tail == nullptr ? nullptr : tail + row * cols};
-  }
+  int64_t ld;
+  const T* next = nullptr;
 };
 
 template <class T>
@@ -139,10 +144,17 @@ PYDIFF_INLINE int64_t panels(int64_t n) {
   return ceil_div(n, Tile<T>::cols);
 }
 
+// b of a product as a function (j, i, d): the columns from j on, at most Tile::cols of them, of the
+// rows i .. i + d, padded to Tile::cols. Here: b (k, n) packed beforehand by pack_panel.
 template <class T>
-PYDIFF_INLINE Panels<T> packed(const T* p, int64_t k) {
-  return {p, k * Tile<T>::cols, Tile<T>::cols, INT64_MAX, nullptr};
-}
+struct Packed {
+  const T* p;
+  int64_t k;
+  PYDIFF_INLINE View<T> operator()(int64_t j, int64_t i, int64_t) const {
+    const T* panel = p + j * k + i * Tile<T>::cols;
+    return {panel, Tile<T>::cols, panel + k * Tile<T>::cols};
+  }
+};
 
 // to (k, Tile::cols) = columns 0 .. cols of b (k, .), zero beyond; b is stored (., k) if transposed
 template <class T>
@@ -167,43 +179,67 @@ void pack_panel(int64_t k, int64_t cols, const T* b, int64_t ldb, bool transpose
   }
 }
 
-// c (m, n) = [c +] a (m, k) b (k, n) [+ bias (n,)], k at most a few Tile::depth
-template <class T, bool kColumns>
-void block(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const Panels<T>& b, T* c,
-           int64_t ldc, bool add, const T* bias) {
-  constexpr int step = Tile<T>::cols;
-  for (int64_t j = 0, panel = 0; j < n; j += step, ++panel) {
-    const bool full = panel < b.full;
-    TileArgs<T> t{k, a, lda, full ? b.p + panel * b.stride : b.tail, full ? b.ld : step, c + j,
-                  ldc, add, bias == nullptr ? nullptr : bias + j};
-    const int cols = static_cast<int>(least(step, n - j));
-    // Even shares: 64 rows are 13 + 13 + 13 + 13 + 12, which all hide the latency of fma.
-    for (int64_t i = 0, left = ceil_div(m, Tile<T>::rows); i < m; --left) {
-      const int rows = static_cast<int>(ceil_div(m - i, left));
-      t.a = a + i * (kColumns ? 1 : lda);
-      t.c = c + i * ldc + j;
-      any_tile<T, kColumns>(rows, cols, t);
-      i += rows;
-    }
-  }
+// Packs b (k, n) whole, as Packed reads it.
+template <class T>
+void pack_b(int64_t k, int64_t n, const T* b, int64_t ldb, bool transposed, T* to) {
+  constexpr int64_t cols = Tile<T>::cols;
+  const int64_t chunk = most(1, 16384 / most(1, k * cols));  // panels per task
+  parallel_for(ceil_div(panels<T>(n), chunk), [&](int64_t task, int) {
+    for (int64_t j = task * chunk * cols; j < least((task + 1) * chunk * cols, n); j += cols)
+      pack_panel(k, least(cols, n - j), b + j * (transposed ? ldb : 1), ldb, transposed, to + j * k);
+  });
 }
 
+// b (k, n) of a task that meets it once: few rows read it where it lies, more pack each panel of
+// Tile::depth rows into `panel`, which stays in the first-level cache.
 template <class T>
-struct View {
-  const T* p;
-  int64_t ld;
+struct OwnB {
+  const T* b;
+  int64_t ldb;
+  bool transposed;
+  int64_t m, n;
+  T* panel;
+  PYDIFF_INLINE View<T> operator()(int64_t j, int64_t i, int64_t depth) const {
+    const int64_t cols = least(Tile<T>::cols, n - j);
+    if (!transposed && m <= 2 * Tile<T>::rows && cols == Tile<T>::cols)
+      return {b + i * ldb + j, ldb};
+    pack_panel(depth, cols, b + (transposed ? j * ldb + i : i * ldb + j), ldb, transposed, panel);
+    return {panel, Tile<T>::cols};
+  }
 };
 
-// c (m, n) = a b (+ bias): a_at(i, d) gives the columns i .. i + d of a, as rows or as columns.
-template <class T, bool kColumns, class A>
-void product(int64_t m, int64_t n, int64_t k, const A& a_at, const Panels<T>& b, T* c, int64_t ldc,
-             const T* bias) {
+// Rows copied for a product lie a cache line further apart than they are deep.
+template <class T>
+constexpr int64_t kCopyStride = Tile<T>::depth + 64 / static_cast<int64_t>(sizeof(T));
+
+// c (m, n) = [c +] a b (+ bias) with a_at(i, d) for the columns i .. i + d of a, as rows or columns.
+template <class T, bool kColumns, class A, class B>
+void product(int64_t m, int64_t n, int64_t k, const A& a_at, const B& b_at, T* c, int64_t ldc,
+             bool add, const T* bias) {
+  constexpr int64_t line = 64 / sizeof(T);
   int64_t i = 0;
   do {
     const int64_t depth = least(Tile<T>::depth, k - i);
     const View<T> a = a_at(i, depth);
     const bool last = i + depth == k;
-    block<T, kColumns>(m, n, depth, a.p, a.ld, b.at(0, i), c, ldc, i > 0, last ? bias : nullptr);
+    const int64_t a_step = kColumns ? 1 : a.ld;
+    for (int64_t j = 0; j < n; j += Tile<T>::cols) {
+      const View<T> b = b_at(j, i, depth);
+      const T* add_bias = last && bias != nullptr ? bias + j : nullptr;
+      TileArgs<T> t{depth, a.p, a.ld, b.p, b.ld, c + j, ldc, add || i > 0, add_bias, nullptr};
+      const int cols = static_cast<int>(least(Tile<T>::cols, n - j));
+      const T* next_b = b.next == nullptr ? b.p : b.next;
+      // Even shares: 64 rows are 13 + 13 + 13 + 13 + 12, which all hide the latency of fma.
+      for (int64_t row = 0, left = ceil_div(m, Tile<T>::rows); row < m; --left) {
+        const int rows = static_cast<int>(ceil_div(m - row, left));
+        t.next = reinterpret_cast<const char*>(a.next == nullptr ? next_b : t.a + rows * a_step);
+        any_tile<T, kColumns>(rows, cols, t);
+        next_b += depth * line;
+        t.a += rows * a_step;
+        t.c += rows * ldc;
+        row += rows;
+      }
+    }
     i += depth;
   } while (i < k);
 }
@@ -221,15 +257,41 @@ Grid grid(int64_t batch, int64_t m, int64_t n, int64_t k) {
   int64_t rows = least(16, ceil_div(m, tile_rows)), cols = least(16, panels<T>(n));
   Grid g;
   for (;;) {
-    g.rows = rows * tile_rows;
-    g.cols = cols * tile_cols;
-    g.row_tasks = ceil_div(m, g.rows);
-    g.col_tasks = ceil_div(n, g.cols);
+    g.row_tasks = ceil_div(m, rows * tile_rows);
+    g.col_tasks = ceil_div(n, cols * tile_cols);
+    g.rows = ceil_div(m, g.row_tasks);
+    g.cols = ceil_div(panels<T>(n), g.col_tasks) * tile_cols;
     const bool enough = batch * g.row_tasks * g.col_tasks >= 16;
     if (enough || g.rows * g.cols * k <= (1 << 19) || rows * cols == 1) return g;
     (rows >= cols ? rows : cols) = (most(rows, cols) + 1) / 2;
   }
 }
 
+// to (n,) = the sum of parts (count, n), in order
+template <class T>
+void sum_parts(int64_t count, int64_t n, const T* parts, T* to) {
+  constexpr int64_t chunk = 4096;
+  parallel_for(ceil_div(n, chunk), [&](int64_t task, int) {
+    const int64_t first = task * chunk;
+    for_lanes<T>(least(chunk, n - first), [&](int64_t i, auto at) {
+      Vec<T> sum = load(parts + first + i, at);
+      for (int64_t part = 1; part < count; ++part)
+        sum = sum + load(parts + part * n + first + i, at);
+      store(to + first + i, sum, at);
+    });
+  });
+}
+
+// Parts into which a product (m, n) of great depth k is cut to have 16 tasks, by shape alone and
+// alike for every instruction set, since the sums depend on it.
+PYDIFF_INLINE int64_t depth_parts(int64_t m, int64_t n, int64_t k) {
+  const int64_t blocks = ceil_div(m, 224) * ceil_div(n, 512);
+  return most(1, least(ceil_div(16, blocks), k / 512));
+}
+
 }  // namespace
+
+void matmul(const MatmulArgs<float>& args);
+void matmul(const MatmulArgs<double>& args);
+
 }  // namespace pydiff::PYDIFF_ISA_NAMESPACE
