@@ -41,6 +41,8 @@ def folder(
 ) -> ImageFolder:
     """All PNG, JPEG, WebP and BMP files under a folder, in the order of their paths.
 
+    Hidden files (a leading dot in the name) are passed over.
+
     size: (H, W), or one number for a square: each image is cut to that shape about its centre and
     resized. channels: 1 or 3. background: the grey level in [0, 1] behind transparent pixels.
     labels: take the name of the first sub-folder as the class of the images in it.
@@ -51,7 +53,7 @@ def folder(
     root = Path(path)
     if not root.is_dir():
         raise DataError(f"{root}: not a folder")
-    found = sorted(f for f in root.rglob("*") if f.suffix.lower() in EXTENSIONS and not f.is_dir())
+    found = sorted(f for f in root.rglob("*") if _is_image(f))
     if not found:
         raise DataError(f"{root}: holds no files with {', '.join(sorted(EXTENSIONS))}")
     if labels and (loose := [f for f in found if f.parent == root]):
@@ -72,6 +74,11 @@ def folder(
         tuple(files),
         tuple(skipped),
     )
+
+
+def _is_image(file: Path) -> bool:
+    # names with a leading dot are the litter of file managers, such as "._photo.jpg"
+    return file.suffix.lower() in EXTENSIONS and file.name[0] != "." and not file.is_dir()
 
 
 def _load(

@@ -20,7 +20,8 @@ class DDPM(Sampler):
 
     variance: "fixed_small", the variance of that posterior, exact for data at one point; or
     "fixed_large", that of q(x_t | x_s), exact for N(0, I) data. Between any two times of the grid
-    the posterior is the one for just that pair. The step onto clean data adds no noise.
+    the posterior is the one for just that pair. The step onto clean data adds no noise (line 3);
+    diffusers' fixed_large adds some there if that step starts at t > 0, as under trailing.
     """
 
     variance: str = "fixed_small"

@@ -61,6 +61,11 @@ def sample(
     the model returns a NaN or an infinity. Warns where it starts from pure noise at a time whose
     SNR is above 0.01. Interrupting it (Ctrl-C) leaves nothing behind: all state is its own.
     """
+    if not isinstance(getattr(denoiser, "schedule", None), NoiseSchedule):
+        raise ConfigError(
+            f"sample needs a Denoiser, got {type(denoiser).__name__}; wrap a model as "
+            "pydiff.Denoiser(model, schedule, prediction)"
+        )
     chosen = make_sampler(sampler)
     times = make_grid(denoiser.schedule, steps, spacing, grid)
     if callback is not None and not callable(callback):

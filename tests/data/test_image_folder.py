@@ -23,6 +23,8 @@ def test_images_in_the_order_of_their_paths(tmp_path: Path) -> None:
     fill(tmp_path / "b", 2, (16, 12))
     fill(tmp_path / "a", 3)
     (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / "._a.png").write_text("what file managers leave behind")
+    (tmp_path / "c.png").mkdir()
     data = folder(tmp_path, 8)
     assert data.images.shape == (5, 8, 8, 3) and data.images.dtype == np.float32
     assert data.images.min() == -1.0 and data.images.max() == 1.0

@@ -271,6 +271,8 @@ def test_bad_starts_are_errors() -> None:
 
 
 def test_other_bad_arguments_are_errors() -> None:
+    with pytest.raises(ConfigError, match=r"pydiff\.Denoiser\(model, schedule"):
+        sample(model, SHAPE)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="callback"):
         sample(DENOISER, SHAPE, callback=3)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="seed"):
