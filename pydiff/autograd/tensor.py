@@ -99,8 +99,8 @@ class Tensor(tape.TensorBase):
             raise AutogradError(
                 f"the result of '{self.node.op}' cannot be copied or pickled; .detach() it first"
             )
-        state = getattr(self, "__dict__", None)
-        return _rebuild, (type(self), self.data, self.grad, self.requires_grad), state
+        attributes = getattr(self, "__dict__", {})  # of a subclass
+        return _rebuild, (type(self), self.data, self.grad, self.requires_grad, attributes)
 
     # --- operators ------------------------------------------------------------------------------
 
@@ -182,10 +182,18 @@ def _is_sequence(args: tuple[Any, ...]) -> bool:
     return len(args) == 1 and (args[0] is None or isinstance(args[0], (tuple, list)))
 
 
-def _rebuild(cls: type[Tensor], data: Array, grad: Array | None, requires_grad: bool) -> Tensor:
+def _rebuild(
+    cls: type[Tensor],
+    data: Array,
+    grad: Array | None,
+    requires_grad: bool,
+    attributes: dict[str, Any],
+) -> Tensor:
     tensor = cls.__new__(cls)
     tape.TensorBase.__init__(tensor, data, requires_grad)
     tensor.grad = grad
+    for name, value in attributes.items():
+        setattr(tensor, name, value)
     return tensor
 
 

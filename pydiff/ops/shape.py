@@ -112,8 +112,8 @@ def pad(x: Any, widths: Sequence[Sequence[int]], value: float = 0.0) -> Tensor:
 
 @rule("pad", "x")
 def pad_backward(ctx: Node, dy: Array) -> tuple[Array]:
-    inside = tuple(slice(a, a + n) for a, n in zip(ctx["starts"], ctx.shapes[0]))
-    return (dy[inside],)
+    inside = [slice(a, a + n) for a, n in zip(ctx["starts"], ctx.shapes[0])]
+    return (dy[(..., *inside)],)  # with the Ellipsis a view even where there is no axis
 
 
 def gather(table: Any, index: Any) -> Tensor:
