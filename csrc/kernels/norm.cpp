@@ -61,15 +61,12 @@ void block_sums(int64_t rows, int64_t c, const T* x, const BlockSums<T>& s) {
     acc[0] = acc[0] + load(x + r * c + k, at);
   });
   const Vec<T> scale = set1<T>(T(1) / T(rows));
-  for_lanes<T>(c, [&](int64_t k, auto at) {
-    store(s.mean + k, load(s.mean + k, at) * scale, at);
+  for_lanes<T>(c, [&](int64_t k, auto at) { store(s.mean + k, load(s.mean + k, at) * scale, at); });
+  column_sums<T>(rows, c, {s.sum, s.square}, [&](int64_t r, int64_t k, auto at, Vec<T>(&acc)[2]) {
+    const Vec<T> d = load(x + r * c + k, at) - load(s.mean + k, at);
+    acc[0] = acc[0] + d;
+    acc[1] = fma(d, d, acc[1]);
   });
-  column_sums<T>(rows, c, {s.sum, s.square},
-                 [&](int64_t r, int64_t k, auto at, Vec<T>(&acc)[2]) {
-                   const Vec<T> d = load(x + r * c + k, at) - load(s.mean + k, at);
-                   acc[0] = acc[0] + d;
-                   acc[1] = fma(d, d, acc[1]);
-                 });
 }
 
 struct Moments {
@@ -171,7 +168,11 @@ template <class T>
 struct Channels {
   T *mean, *rstd, *weight, *bias, *dz_mean, *dz_xhat_mean;
   Channels(T* p, int64_t c)
-      : mean(p), rstd(p + c), weight(p + 2 * c), bias(p + 3 * c), dz_mean(p + 4 * c),
+      : mean(p),
+        rstd(p + c),
+        weight(p + 2 * c),
+        bias(p + 3 * c),
+        dz_mean(p + 4 * c),
         dz_xhat_mean(p + 5 * c) {}
 };
 
@@ -316,10 +317,9 @@ void layer_norm_row(const LayerNormBackwardArgs<T>& g, int64_t row) {
   };
   const auto xhat = [&](int64_t k, auto at) { return (load(x + k, at) - mean) * rstd; };
   const Vec<T> g_mean = set1<T>(sum_terms<T>(g.c, weighted) / T(g.c));
-  const Vec<T> g_xhat_mean = set1<T>(sum_terms<T>(g.c, [&](int64_t k, auto at) {
-                                       return weighted(k, at) * xhat(k, at);
-                                     }) /
-                                     T(g.c));
+  const Vec<T> g_xhat_mean =
+      set1<T>(sum_terms<T>(g.c, [&](int64_t k, auto at) { return weighted(k, at) * xhat(k, at); }) /
+              T(g.c));
   for_lanes<T>(g.c, [&](int64_t k, auto at) {
     const Vec<T> d = fnma(xhat(k, at), g_xhat_mean, weighted(k, at) - g_mean);
     store(dx + k, rstd * d, at);
@@ -338,14 +338,13 @@ void layer_norm_backward_impl(const LayerNormBackwardArgs<T>& g) {
     for (int64_t r = 0; r < rows; ++r) layer_norm_row(g, first + r);
     if (!affine) return;
     T* const p = partial + task * 2 * g.c;
-    column_sums<T>(rows, g.c, {p, p + g.c},
-                   [&](int64_t r, int64_t k, auto at, Vec<T>(&acc)[2]) {
-                     const int64_t row = first + r;
-                     const Vec<T> dy = load(g.dy + row * g.c + k, at);
-                     const Vec<T> d = load(g.x + row * g.c + k, at) - set1<T>(g.mean[row]);
-                     acc[0] = acc[0] + dy;
-                     acc[1] = fma(dy, d * set1<T>(g.rstd[row]), acc[1]);
-                   });
+    column_sums<T>(rows, g.c, {p, p + g.c}, [&](int64_t r, int64_t k, auto at, Vec<T>(&acc)[2]) {
+      const int64_t row = first + r;
+      const Vec<T> dy = load(g.dy + row * g.c + k, at);
+      const Vec<T> d = load(g.x + row * g.c + k, at) - set1<T>(g.mean[row]);
+      acc[0] = acc[0] + dy;
+      acc[1] = fma(dy, d * set1<T>(g.rstd[row]), acc[1]);
+    });
   });
   for (int64_t k = 0; affine && k < g.c; ++k) {
     double dbias = 0, dweight = 0;
