@@ -241,7 +241,7 @@ def layer_norm(
     x: Array, weight: Array | None, bias: Array | None, eps: float
 ) -> tuple[Array, Array, Array]:
     y = np.empty_like(x)
-    mean, rstd = np.empty((2, *x.shape[:-1]), x.dtype)
+    mean, rstd = np.empty(x.shape[:-1], x.dtype), np.empty(x.shape[:-1], x.dtype)
     _native.layer_norm(x, weight, bias, y, mean, rstd, eps)
     return y, mean, rstd
 
@@ -311,7 +311,7 @@ def pad(x: Array, widths: Sequence[tuple[int, int]], value: float) -> Array:
     sides = list(zip(x.shape, widths, strict=True))
     y = np.full([before + n + after for n, (before, after) in sides], value, x.dtype)
     inside = tuple(slice(before, before + n) for n, (before, _) in sides)
-    _native.strided_copy(x, y[inside])
+    _native.strided_copy(x, y[(*inside, ...)])  # ... keeps 0-d an array
     return y
 
 

@@ -284,8 +284,8 @@ def _group_norm_linear(
 
 
 def _statistics(x: Array, axes: Axes, eps: float) -> tuple[Array, Array]:
-    """Mean and 1 / sqrt(variance + eps); of nothing, 0 and 1 / sqrt(eps)."""
-    count = np.maximum(math.prod(x.shape[i] for i in axes), 1)
+    """Mean and 1 / sqrt(variance + eps)."""
+    count = math.prod(x.shape[i] for i in axes)
     mean = np.sum(x, axis=axes, keepdims=True) / count
     variance = np.sum((x - mean) ** 2, axis=axes) / count
     return np.asarray(mean.squeeze(axes), x.dtype), np.asarray(1 / np.sqrt(variance + eps), x.dtype)
@@ -293,7 +293,7 @@ def _statistics(x: Array, axes: Axes, eps: float) -> tuple[Array, Array]:
 
 def _norm_dx(dxhat: Array, xhat: Array, rstd: Array, axes: Axes) -> Array:
     """rstd (dxhat - mean(dxhat) - xhat mean(dxhat xhat)), the means over the normalised axes."""
-    count = np.maximum(math.prod(xhat.shape[i] for i in axes), 1)
+    count = math.prod(xhat.shape[i] for i in axes)
     mean = np.sum(dxhat, axis=axes, keepdims=True) / count
     slope = np.sum(dxhat * xhat, axis=axes, keepdims=True) / count
     return np.asarray(rstd * (dxhat - mean - xhat * slope), xhat.dtype)

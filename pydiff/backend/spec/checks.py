@@ -23,7 +23,7 @@ def array(op: str, name: str, x: Array) -> Array:
     """`x` as a C-contiguous, aligned, native-endian float32 or float64 array; else DtypeError."""
     if type(x) is np.ndarray and (x.dtype is _F32 or x.dtype is _F64):
         flags = x.flags
-        if flags.c_contiguous and flags.aligned:
+        if flags.c_contiguous and flags.aligned and x.ndim <= MAX_DIMS:
             return x
     return np.require(strided(op, name, x), requirements=("C", "A"))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ...errors import ShapeError
@@ -65,6 +67,7 @@ def layer_norm(
     """
     (x,) = arrays("layer_norm", x=x)
     at_least("layer_norm", "x", x, 1)
+    _not_empty("layer_norm", x, math.prod(x.shape[:-1]))
     weight, bias = _affine("layer_norm", x, weight, bias)
     return active().layer_norm(x, weight, bias, in_range("layer_norm", "eps", eps, 0.0))
 
@@ -79,6 +82,7 @@ def layer_norm_backward(
     op = "layer_norm_backward"
     dy, x, mean, rstd = arrays(op, dy=dy, x=x, mean=mean, rstd=rstd)
     at_least(op, "x", x, 1)
+    _not_empty(op, x, math.prod(x.shape[:-1]))
     same_shape(op, dy=dy, x=x)
     weight = optional(op, "weight", weight, x, x.shape[-1:])
     expect(op, "mean", mean, x.shape[:-1])
@@ -93,9 +97,15 @@ def _check_groups(op: str, x: Array, groups: int, act: str) -> int:
         raise ShapeError(
             f"{op}: x {x.shape} has {x.shape[-1]} channels, which {groups} groups do not divide"
         )
+    _not_empty(op, x, x.shape[0])
     if act not in ACTIVATIONS:
         raise ShapeError(f"{op}: act is {act!r}; allowed: {', '.join(ACTIVATIONS)}")
     return groups
+
+
+def _not_empty(op: str, x: Array, samples: int) -> None:
+    if samples and not x.size:
+        raise ShapeError(f"{op}: x has shape {x.shape}; there are no statistics of nothing")
 
 
 def _affine(

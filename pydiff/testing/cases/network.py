@@ -84,13 +84,12 @@ def with_output(args: Args) -> Args:
 GROUP_EDGES = (
     grouped((1, 1), 1),
     grouped((0, 3, 4), 2),
-    grouped((2, 0, 4), 2),
     grouped((2, 33, 31, 12), 4),
     grouped((3, 70, 96), 32, "none"),
     grouped((1, 5, 130), 2, "silu", False),
 )
 GROUP_BENCH = (grouped((16, 32, 32, 128), 32), grouped((1, 32, 32, 128), 32, "none"))
-LAYER_EDGES = (layered((1,)), layered((0, 3)), layered((5, 0)), layered((700, 67)))
+LAYER_EDGES = (layered((1,)), layered((0, 3)), layered((700, 67)))
 LAYER_BENCH = (layered((16, 256, 512)),)
 ATTENTION_EDGES = (
     tokens(1, 1, 1, 1, 1),
