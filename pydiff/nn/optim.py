@@ -137,13 +137,14 @@ class Adam(AdamW):
 
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
-    """Scale all gradients so that their joint Euclidean norm is at most `max_norm`.
+    """Scale all gradients so that their joint Euclidean norm is at most `max_norm` (inf: measure).
 
     Returns the norm before clipping. A norm that is not finite leaves the gradients alone: the
     caller sees it and can stop. Squares are summed in float64 in a fixed order, so any number of
     threads gives the same bits.
     """
-    _checked("max_norm", max_norm, max_norm > 0, "max_norm > 0")
+    if not max_norm > 0:
+        raise ConfigError(f"clip_grad_norm: max_norm = {max_norm!r}; allowed: a number > 0")
     grads = [p.grad for p in parameters if p.grad is not None]
     norm = math.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in grads))
     if math.isfinite(norm) and norm > max_norm:

@@ -179,3 +179,6 @@ def test_clipping_does_not_overflow_and_leaves_nan_alone() -> None:
     a.grad = np.array([1, np.nan, 1, 1, 1, 1, 1], np.float32)
     assert np.isnan(nn.clip_grad_norm([a], 1.0))
     assert a.grad[0] == 1
+    for max_norm in (0.0, float("nan")):
+        with pytest.raises(ConfigError, match="max_norm"):
+            nn.clip_grad_norm([a], max_norm)
