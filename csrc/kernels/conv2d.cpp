@@ -155,8 +155,19 @@ void pack_reversed(const Conv2dArgs<T>& a, const Phase& p, T* to) {
 
 template <class T>
 void backward_data_phase(const Conv2dArgs<T>& a, const Phase& p) {
-  const Pixels<T> g{a.y,  a.n,      a.ho,     a.wo, a.co, p.qh, p.qw, p.taps_y, p.taps_x, 1, 1,
-                    p.taps_y - 1 - p.qy, p.taps_x - 1 - p.qx};
+  const Pixels<T> g{a.y,
+                    a.n,
+                    a.ho,
+                    a.wo,
+                    a.co,
+                    p.qh,
+                    p.qw,
+                    p.taps_y,
+                    p.taps_x,
+                    1,
+                    1,
+                    p.taps_y - 1 - p.qy,
+                    p.taps_x - 1 - p.qx};
   const int64_t m = g.rows(), k = g.cols(), n = a.ci;
   if (m == 0 || n == 0) return;
   constexpr int64_t cols = Tile<T>::cols;
@@ -176,7 +187,8 @@ void backward_data_phase(const Conv2dArgs<T>& a, const Phase& p) {
     multiply(g, row, rows, width, Packed<T>{b + col * k, k}, dx, ld, static_cast<const T*>(nullptr),
              pixels);
     for (int64_t r = 0; r < rows && !in_place; ++r) {
-      const int64_t qx = (row + r) % p.qw, qy = (row + r) / p.qw % p.qh, i = (row + r) / p.qw / p.qh;
+      const int64_t qx = (row + r) % p.qw, qy = (row + r) / p.qw % p.qh,
+                    i = (row + r) / p.qw / p.qh;
       const int64_t iy = a.stride_h * (p.qy + qy) + p.py - a.pad_top;
       const int64_t ix = a.stride_w * (p.qx + qx) + p.px - a.pad_left;
       copy_row(width, dx + r * ld, a.x + ((i * a.h + iy) * a.w + ix) * n + col);

@@ -53,8 +53,9 @@ __attribute__((noinline)) void tile(const TileArgs<T>& t) {
   constexpr int width = Vec<T>::width;
   Vec<T> acc[R][NV];
   PYDIFF_UNROLL for (int r = 0; r < R; ++r) {
-    PYDIFF_UNROLL for (int j = 0; j < NV; ++j)
-        acc[r][j] = t.add ? load(t.c + r * t.ldc + j * width) : zero<T>();
+    PYDIFF_UNROLL for (int j = 0; j < NV; ++j) {
+      acc[r][j] = t.add ? load(t.c + r * t.ldc + j * width) : zero<T>();
+    }
   }
   // Four rows share a pointer that the compiler cannot derive from the others: x86 then addresses
   // all rows from few registers, where it would spill one stride per row.
@@ -174,8 +175,7 @@ void pack_panel(int64_t k, int64_t cols, const T* b, int64_t ldb, bool transpose
     if (cols < ld) {
       for (int j = 0; j < ld; j += Vec<T>::width) store(row + j, zero<T>());
     }
-    for_lanes<T>(cols,
-                 [&](int64_t j, auto at) { store(row + j, load(b + i * ldb + j, at), at); });
+    for_lanes<T>(cols, [&](int64_t j, auto at) { store(row + j, load(b + i * ldb + j, at), at); });
   }
 }
 
@@ -186,7 +186,8 @@ void pack_b(int64_t k, int64_t n, const T* b, int64_t ldb, bool transposed, T* t
   const int64_t chunk = most(1, 16384 / most(1, k * cols));  // panels per task
   parallel_for(ceil_div(panels<T>(n), chunk), [&](int64_t task, int) {
     for (int64_t j = task * chunk * cols; j < least((task + 1) * chunk * cols, n); j += cols)
-      pack_panel(k, least(cols, n - j), b + j * (transposed ? ldb : 1), ldb, transposed, to + j * k);
+      pack_panel(k, least(cols, n - j), b + j * (transposed ? ldb : 1), ldb, transposed,
+                 to + j * k);
   });
 }
 
@@ -212,7 +213,8 @@ struct OwnB {
 template <class T>
 constexpr int64_t kCopyStride = Tile<T>::depth + 64 / static_cast<int64_t>(sizeof(T));
 
-// c (m, n) = [c +] a b (+ bias) with a_at(i, d) for the columns i .. i + d of a, as rows or columns.
+// c (m, n) = [c +] a b (+ bias) with a_at(i, d) for the columns i .. i + d of a, as rows or
+// columns.
 template <class T, bool kColumns, class A, class B>
 void product(int64_t m, int64_t n, int64_t k, const A& a_at, const B& b_at, T* c, int64_t ldc,
              bool add, const T* bias) {
