@@ -15,36 +15,54 @@ uint64_t mix(uint64_t hash, uint64_t word) {
   return hash ^ (hash >> 29);
 }
 
-uint64_t hash_bytes(uint64_t hash, const char* p, int64_t bytes) {
-  for (; bytes >= 8; p += 8, bytes -= 8) {
-    uint64_t word;
-    std::memcpy(&word, p, 8);
-    hash = mix(hash, word);
+// Words 0 .. count - 1 in four chains, whose multiplications overlap
+template <class F>
+uint64_t hash_words(uint64_t seed, int64_t count, const F& word) {
+  uint64_t a = seed, b = ~seed, c = seed + 1, d = ~seed + 1;
+  int64_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    a = mix(a, word(i));
+    b = mix(b, word(i + 1));
+    c = mix(c, word(i + 2));
+    d = mix(d, word(i + 3));
   }
-  uint64_t word = 0;
-  std::memcpy(&word, p, static_cast<size_t>(bytes));
-  return bytes > 0 ? mix(hash, word) : hash;
+  for (; i < count; ++i) a = mix(a, word(i));
+  return mix(mix(a, b), mix(c, d));
 }
 
-// Hashes every byte of a small array and 512 evenly spaced elements of a large one, whatever its
-// strides. Only comparable between calls on one array.
+uint64_t word_at(const char* p, int64_t bytes) {
+  uint64_t word = 0;
+  std::memcpy(&word, p, static_cast<size_t>(bytes < 8 ? bytes : 8));
+  return word;
+}
+
+// Byte offset of element `index`, in C order, of any strided array
+int64_t offset_of(const py::array& array, int64_t index) {
+  int64_t offset = 0;
+  for (py::ssize_t axis = array.ndim() - 1; axis >= 0; --axis) {
+    offset += index % array.shape(axis) * array.strides(axis);
+    index /= array.shape(axis);
+  }
+  return offset;
+}
+
+// Hashes every element of a small array and 512 evenly spaced ones of a large array, each to its
+// first 8 bytes. Only comparable between calls on one array.
 uint64_t fingerprint(const py::array& array) {
   const int64_t size = array.size(), item = array.itemsize();
   const char* data = static_cast<const char*>(array.data());
-  uint64_t hash = mix(static_cast<uint64_t>(size), static_cast<uint64_t>(item));
-  const bool whole = size * item <= kHashedWhole;
-  const bool contiguous = array.flags() & py::array::c_style;
-  if (whole && contiguous) return hash_bytes(hash, data, size * item);
-  const int64_t samples = whole ? size : kSamples;
-  for (int64_t i = 0; i < samples; ++i) {
-    int64_t index = whole ? i : i * ((size - 1) / (samples - 1)), offset = 0;
-    for (py::ssize_t axis = array.ndim() - 1; axis >= 0; --axis) {
-      offset += index % array.shape(axis) * array.strides(axis);
-      index /= array.shape(axis);
-    }
-    hash = hash_bytes(hash, data + offset, item);
+  const bool whole = size * item <= kHashedWhole, contiguous = array.flags() & py::array::c_style;
+  if (whole && contiguous) {
+    const int64_t bytes = size * item, words = bytes / 8;
+    const uint64_t rest = word_at(data + 8 * words, bytes % 8);
+    return hash_words(rest, words, [&](int64_t i) { return word_at(data + 8 * i, 8); });
   }
-  return hash;
+  const int64_t samples = whole ? size : kSamples, step = whole ? 1 : (size - 1) / (kSamples - 1);
+  if (contiguous && item == 4)
+    return hash_words(item, samples, [&](int64_t i) { return word_at(data + 4 * i * step, 4); });
+  return hash_words(item, samples, [&](int64_t i) {
+    return word_at(data + (contiguous ? i * step * item : offset_of(array, i * step)), item);
+  });
 }
 
 py::list supported_isas() {
