@@ -1,4 +1,4 @@
-"""What may stand behind a tensor: float32 and float64 arrays; and how to notice that one changed."""
+"""The arrays that tensors hold, float32 or float64, and how to notice that one changed."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def _unsupported(where: str, value: Any, array: Array) -> DtypeError:
 def portable_fingerprint(array: Array) -> int:
     """A number that changes when the array does: exact up to 16 KiB, a strided sample above."""
     if array.nbytes > EXACT_BYTES:
-        return crc32(array.flat[:: array.size // SAMPLES])
-    return crc32(np.ascontiguousarray(array))
+        return crc32(array.flat[:: array.size // SAMPLES].data)
+    return crc32(np.ascontiguousarray(array).data)
 
 
 try:  # the same at memory speed, where it is built

@@ -1,6 +1,9 @@
 # C types for tape.py where Cython compiles it.
 cimport cython
 
+cdef object _mode
+cdef type _tensor_type
+
 cdef class TensorBase:
     cdef public object _data
     cdef public object _grad
@@ -11,38 +14,42 @@ cdef class TensorBase:
 
 cdef class Node:
     cdef readonly str op
-    cdef public tuple parents
-    cdef public tuple saved
-    cdef tuple checks
-    cdef public dict attrs
+    cdef readonly tuple parents
+    cdef readonly tuple saved
+    cdef readonly tuple checks
+    cdef readonly dict attrs
     cdef readonly tuple shape
     cdef readonly object dtype
 
-@cython.locals(tensor=TensorBase, base=TensorBase)
-cdef TensorBase _record(str op, object data, tuple inputs, tuple saved, dict attrs)
+    cpdef free(self)
 
-@cython.locals(node=Node)
-cdef Node _node(str op, object data, tuple inputs, tuple saved, dict attrs)
+@cython.locals(tensor=TensorBase, parents=tuple)
+cdef TensorBase _record(str op, object data, tuple inputs, tuple saved, dict attrs)
 
 @cython.locals(base=TensorBase)
 cdef object _parent(object x)
 
 @cython.locals(base=TensorBase)
+cdef object _array(object x)
+
+@cython.locals(base=TensorBase)
 cdef object _check(object x)
 
-@cython.locals(node=Node, gradients=dict)
+@cython.locals(node=Node, gradients=dict, pulled=tuple, i=Py_ssize_t)
 cpdef backward(TensorBase root, object gradient=*)
 
 cdef object _start_gradient(TensorBase root, object gradient)
 
-@cython.locals(node=Node, uses=dict, stack=list, order=list)
+@cython.locals(node=Node, uses=dict, stack=list, order=list, seen=long, left=long)
 cdef list _order(object start)
 
 @cython.locals(gradients=tuple, i=Py_ssize_t)
 cdef tuple _pull(Node node, object dy)
 
-@cython.locals(i=Py_ssize_t, base=TensorBase)
+cdef object _check_pulled(Node node, object rule, Py_ssize_t i, object parent, object dx)
+
+@cython.locals(i=Py_ssize_t, check=tuple, tensor=TensorBase, version=long, changed=bint)
 cdef object _check_saved(Node node, object rule)
 
-@cython.locals(base=TensorBase)
+@cython.locals(leaf=TensorBase)
 cdef object _accumulate(dict gradients, object start_gradient)

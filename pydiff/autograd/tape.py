@@ -12,11 +12,14 @@ from contextlib import ContextDecorator
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from .. import backend
 from ..errors import AutogradError, DtypeError, ShapeError
 from .arrays import Array, fingerprint, float_array
-from .rules import RULES
+from .rules import RULES, Rule
+
+Shape = tuple[int, ...]
 
 
 class _Mode(threading.local):
@@ -33,18 +36,18 @@ _tensor_type: Any = None
 class TensorBase:
     """What the tape must know of a tensor: its array, its gradient, and the node that made it."""
 
-    __slots__ = ("_data", "_grad", "_leaf", "_version", "node", "__weakref__")
+    __slots__ = ("__weakref__", "_data", "_grad", "_leaf", "_version", "node")
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        self._data = data.data if isinstance(data, TensorBase) else float_array(data)
-        self._grad = None
+        self._data: Array = data.data if isinstance(data, TensorBase) else float_array(data)
+        self._grad: Array | None = None
         self._leaf = bool(requires_grad)
         self._version = 0
-        self.node = None
+        self.node: Node | None = None
 
     @property
     def data(self) -> Array:
-        """The ndarray (float32 or float64). Assigning, also by `t.data += x`, counts as a change."""
+        """The float32 or float64 ndarray. Assigning, also by `t.data += x`, counts as a change."""
         return self._data
 
     @data.setter
@@ -53,8 +56,8 @@ class TensorBase:
         if array.shape != self._data.shape or array.dtype != self._data.dtype:
             if self.node is not None:
                 raise AutogradError(
-                    f"Tensor.data: {_describe(array)} cannot replace {_describe(self._data)} in the "
-                    "result of an op; only leaf tensors may change shape or dtype"
+                    f"Tensor.data: {array.dtype} {array.shape} cannot replace {self.dtype} "
+                    f"{self.shape} in the result of an op; only leaves may change shape or dtype"
                 )
             self._grad = None
         self._data = array
@@ -95,7 +98,7 @@ class TensorBase:
         self._version += 1
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Shape:
         return self._data.shape
 
     @property
@@ -106,7 +109,27 @@ class TensorBase:
 class Node:
     """One recorded op. Rules see it as `ctx`: `saved`, `needs`, `shapes` and `ctx["attribute"]`."""
 
-    __slots__ = ("op", "parents", "saved", "checks", "attrs", "shape", "dtype")
+    __slots__ = ("attrs", "checks", "dtype", "op", "parents", "saved", "shape")
+
+    def __init__(
+        self,
+        op: str,
+        data: Array,
+        parents: tuple[Node | TensorBase | None, ...],
+        saved: tuple[Any, ...],
+        attrs: dict[str, Any],
+    ) -> None:
+        self.op = op
+        self.shape = data.shape
+        self.dtype = data.dtype
+        self.parents = parents
+        self.saved: tuple[Any, ...] = tuple([_array(x) for x in saved])
+        self.checks = tuple([_check(x) for x in saved])
+        self.attrs = attrs
+
+    def free(self) -> None:
+        """Let go of everything that only the backward pass needs."""
+        self.parents = self.saved = self.checks = self.attrs = None  # type: ignore[assignment]
 
     @property
     def needs(self) -> tuple[bool, ...]:
@@ -114,7 +137,7 @@ class Node:
         return tuple([parent is not None for parent in self.parents])
 
     @property
-    def shapes(self) -> tuple[tuple[int, ...] | None, ...]:
+    def shapes(self) -> tuple[Any, ...]:
         """Per argument: its shape where its gradient is wanted, else None."""
         return tuple([None if parent is None else parent.shape for parent in self.parents])
 
@@ -128,8 +151,9 @@ def set_tensor_type(tensor_type: type) -> None:
     _tensor_type = tensor_type
 
 
-def record(op: str, data: Array, inputs: tuple[Any, ...], saved: tuple[Any, ...] = (),
-           **attrs: Any) -> Any:  # fmt: skip
+def record(
+    op: str, data: Any, inputs: tuple[Any, ...], saved: tuple[Any, ...] = (), **attrs: Any
+) -> Any:
     """The array `data`, computed by `op` from `inputs`, as a tensor that knows where it came from.
 
     inputs: tensors, arrays or None, in the order of the rule's arguments.
@@ -140,46 +164,49 @@ def record(op: str, data: Array, inputs: tuple[Any, ...], saved: tuple[Any, ...]
     return _record(op, data, inputs, saved, attrs)
 
 
-def _record(op, data, inputs, saved, attrs):  # type: ignore[no-untyped-def]
+def _record(
+    op: str, data: Any, inputs: tuple[Any, ...], saved: tuple[Any, ...], attrs: dict[str, Any]
+) -> TensorBase:
     tensor = _tensor_type.__new__(_tensor_type)
-    tensor._data = data if type(data) is np.ndarray else np.asarray(data)
-    tensor._grad = tensor.node = None
+    tensor._data = data if type(data) is ndarray else np.asarray(data)
+    tensor._grad = None
     tensor._leaf = False
     tensor._version = 0
+    tensor.node = None
     if not _mode.paused:
-        for x in inputs:
-            if isinstance(x, TensorBase) and (x._leaf or x.node is not None):
-                tensor.node = _node(op, tensor._data, inputs, saved, attrs)
+        parents = tuple([_parent(x) for x in inputs])
+        for parent in parents:
+            if parent is not None:
+                tensor.node = Node(op, tensor._data, parents, saved, attrs)
                 break
     return tensor
 
 
-def _node(op, data, inputs, saved, attrs):  # type: ignore[no-untyped-def]
-    node = Node.__new__(Node)
-    node.op = op
-    node.shape = data.shape
-    node.dtype = data.dtype
-    node.parents = tuple([_parent(x) for x in inputs])
-    node.saved = tuple([x._data if isinstance(x, TensorBase) else x for x in saved])
-    node.checks = tuple([_check(x) for x in saved])
-    node.attrs = attrs
-    return node
-
-
-def _parent(x):  # type: ignore[no-untyped-def]
+def _parent(x: Any) -> Node | TensorBase | None:
     """Where the gradient of `x` goes: to the node that made it, to a leaf, or nowhere."""
     if not isinstance(x, TensorBase):
         return None
-    if x.node is not None:
-        return x.node
-    return x if x._leaf else None
+    base = x
+    if base.node is not None:
+        return base.node
+    return base if base._leaf else None
 
 
-def _check(x):  # type: ignore[no-untyped-def]
+def _array(x: Any) -> Any:
+    if not isinstance(x, TensorBase):
+        return x
+    base = x
+    return base._data
+
+
+def _check(x: Any) -> tuple[TensorBase | None, int, int] | None:
     """What is compared before the backward pass reads a saved array: (tensor, version, hash)."""
-    if isinstance(x, TensorBase):
-        return (x, x._version, fingerprint(x._data))
-    return None if x is None else (None, 0, fingerprint(x))
+    if x is None:
+        return None
+    if not isinstance(x, TensorBase):
+        return (None, 0, fingerprint(x))
+    base = x
+    return (base, base._version, fingerprint(base._data))
 
 
 def backward(root: TensorBase, gradient: Any = None) -> None:
@@ -198,16 +225,16 @@ def backward(root: TensorBase, gradient: Any = None) -> None:
     start_gradient = _start_gradient(root, gradient)
     gradients = {start: start_gradient}
     for node in _order(start):
-        dy = gradients.pop(node)
-        for parent, dx in zip(node.parents, _pull(node, dy)):
+        pulled = _pull(node, gradients.pop(node))
+        for i, parent in enumerate(node.parents):
             if parent is not None:
                 known = gradients.get(parent)
-                gradients[parent] = dx if known is None else backend.add(known, dx)
-        node.parents = node.saved = node.checks = node.attrs = None
+                gradients[parent] = pulled[i] if known is None else backend.add(known, pulled[i])
+        node.free()
     _accumulate(gradients, start_gradient)
 
 
-def _start_gradient(root, gradient):  # type: ignore[no-untyped-def]
+def _start_gradient(root: TensorBase, gradient: Any) -> Array:
     data = root._data
     if gradient is None:
         if data.size != 1:
@@ -224,7 +251,7 @@ def _start_gradient(root, gradient):  # type: ignore[no-untyped-def]
     return gradient
 
 
-def _order(start):  # type: ignore[no-untyped-def]
+def _order(start: Node | TensorBase) -> list[Node]:
     """All nodes that lead to `start`, each after every node that uses it (Kahn's algorithm)."""
     if not isinstance(start, Node):
         return []
@@ -239,31 +266,32 @@ def _order(start):  # type: ignore[no-untyped-def]
             )
         for parent in node.parents:
             if isinstance(parent, Node):
-                if parent not in uses:
-                    uses[parent] = 0
+                seen = uses.get(parent, 0)
+                uses[parent] = seen + 1
+                if seen == 0:
                     stack.append(parent)
-                uses[parent] += 1
     order = []
-    stack = [start]
+    stack.append(start)
     while stack:
         node = stack.pop()
         order.append(node)
         for parent in node.parents:
             if isinstance(parent, Node):
-                uses[parent] -= 1
-                if uses[parent] == 0:
+                left = uses[parent] - 1
+                uses[parent] = left
+                if left == 0:
                     stack.append(parent)
     return order
 
 
-def _pull(node, dy):  # type: ignore[no-untyped-def]
+def _pull(node: Node, dy: Array) -> tuple[Any, ...]:
     """The gradients of a node's arguments from that of its output, checked."""
     rule = RULES.get(node.op)
     if rule is None:
-        wanted = [i for i, parent in enumerate(node.parents) if parent is not None]
+        wanted = [str(i) for i, needed in enumerate(node.needs) if needed]
         raise AutogradError(
             f"{node.op}: no gradient rule for this op, but a gradient is wanted for argument "
-            f"{', '.join(map(str, wanted))}; enter one with @rule({node.op!r}, ...)"
+            f"{', '.join(wanted)}; enter one with @rule({node.op!r}, ...)"
         )
     _check_saved(node, rule)
     gradients = tuple(rule.pull(node, dy))
@@ -272,34 +300,36 @@ def _pull(node, dy):  # type: ignore[no-untyped-def]
             f"{node.op}: its gradient rule returned {len(gradients)} gradients for "
             f"{len(node.parents)} arguments"
         )
-    for i, (parent, dx) in enumerate(zip(node.parents, gradients)):
-        if parent is None:
-            continue
-        if dx is None:
-            raise AutogradError(
-                f"{node.op}: its rule gave no gradient for argument '{_name(rule.arguments, i)}'"
-            )
-        if type(dx) is not np.ndarray or dx.shape != parent.shape or dx.dtype != parent.dtype:
-            what = f"{node.op}: gradient of argument '{_name(rule.arguments, i)}'"
-            _check_gradient(what, dx, parent.shape, parent.dtype)
+    for i, parent in enumerate(node.parents):
+        if parent is not None:
+            _check_pulled(node, rule, i, parent, gradients[i])
     return gradients
 
 
-def _check_saved(node, rule):  # type: ignore[no-untyped-def]
+def _check_pulled(node: Node, rule: Rule, i: int, parent: Any, dx: Any) -> None:
+    if type(dx) is ndarray and dx.shape == parent.shape and dx.dtype is parent.dtype:
+        return
+    name = _name(rule.arguments, i)
+    if dx is None:
+        raise AutogradError(f"{node.op}: its rule gave no gradient for argument '{name}'")
+    what = f"{node.op}: gradient of argument '{name}'"
+    _check_gradient(what, dx, parent.shape, parent.dtype)
+
+
+def _check_saved(node: Node, rule: Rule) -> None:
     for i, check in enumerate(node.checks):
         if check is None:
             continue
         tensor, version, before = check
-        if (tensor is not None and tensor.version != version) or (
-            fingerprint(node.saved[i]) != before
-        ):
+        changed = tensor is not None and tensor.version != version
+        if changed or fingerprint(node.saved[i]) != before:
             raise AutogradError(
                 f"{node.op}: '{_name(rule.saves, i)}' was changed in place after the forward pass "
                 "read it, so its gradient would be wrong; work on a copy, or call backward() first"
             )
 
 
-def _check_gradient(what: str, gradient: Any, shape: tuple[int, ...], dtype: Any) -> None:
+def _check_gradient(what: str, gradient: Any, shape: Shape, dtype: Any) -> None:
     if not isinstance(gradient, np.ndarray):
         raise DtypeError(f"{what} is a {type(gradient).__name__}; an ndarray is needed")
     if gradient.shape != shape:
@@ -308,7 +338,7 @@ def _check_gradient(what: str, gradient: Any, shape: tuple[int, ...], dtype: Any
         raise DtypeError(f"{what} has dtype {gradient.dtype}, but {dtype} is needed")
 
 
-def _accumulate(gradients, start_gradient):  # type: ignore[no-untyped-def]
+def _accumulate(gradients: dict[Any, Array], start_gradient: Array) -> None:
     """Add to each leaf's `.grad`; rules pass arrays through, so each leaf gets one of its own."""
     taken = {id(start_gradient)}
     with _accumulate_lock:
@@ -324,10 +354,6 @@ def _accumulate(gradients, start_gradient):  # type: ignore[no-untyped-def]
 
 def _name(names: tuple[str, ...], i: int) -> str:
     return names[i] if i < len(names) else str(i)
-
-
-def _describe(array: Array) -> str:
-    return f"{array.dtype} {array.shape}"
 
 
 def is_grad_enabled() -> bool:

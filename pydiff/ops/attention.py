@@ -11,7 +11,7 @@ from .support import as_tensor
 
 
 def attention(q: Any, k: Any, v: Any, heads: int = 1, scale: float | None = None) -> Tensor:
-    """softmax(scale q k^T) v per head (Vaswani et al. 2017, section 3.2); q, k, v already projected.
+    """softmax(scale q k^T) v per head (Vaswani et al. 2017, section 3.2), without projections.
 
     q (N, Tq, C), k and v (N, Tk, C) -> (N, Tq, C). Head h holds channels h C/heads to
     (h + 1) C/heads; `scale` is 1 / sqrt(C / heads) by default.
@@ -23,4 +23,5 @@ def attention(q: Any, k: Any, v: Any, heads: int = 1, scale: float | None = None
 
 @rule("attention", "q, k, v", saves="q, k, v, the output")
 def attention_backward(ctx: Node, dy: Array) -> tuple[Array, Array, Array]:
-    return backend.attention_backward(dy, *ctx.saved, ctx["lse"], ctx["heads"], ctx["scale"])
+    q, k, v, o = ctx.saved
+    return backend.attention_backward(dy, q, k, v, o, ctx["lse"], ctx["heads"], ctx["scale"])

@@ -36,8 +36,8 @@ def subtract(a: Any, b: Any) -> Tensor:
 
 @rule("subtract", "a, b")
 def subtract_backward(ctx: Node, dy: Array) -> Gradients:
-    db = _negative(unbroadcast(dy, ctx.shapes[1])) if ctx.needs[1] else None
-    return unbroadcast(dy, ctx.shapes[0]), db
+    db = unbroadcast(dy, ctx.shapes[1])
+    return unbroadcast(dy, ctx.shapes[0]), None if db is None else _negative(db)
 
 
 def multiply(a: Any, b: Any) -> Tensor:

@@ -52,7 +52,9 @@ def layer_norm_backward(ctx: Node, dy: Array) -> Gradients:
     return backend.layer_norm_backward(dy, x, weight, ctx["mean"], ctx["rstd"])
 
 
-def _tensors(op: str, x: Any, weight: Any, bias: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _tensors(
+    op: str, x: Any, weight: Any, bias: Any
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
     weight = None if weight is None else as_tensor(op, weight)
     return as_tensor(op, x), weight, None if bias is None else as_tensor(op, bias)
 

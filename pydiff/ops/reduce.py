@@ -26,7 +26,7 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     axes = normalized_axes("mean", axis, x.ndim)
     n = count(x.shape, axes)
     if n == 0:
-        raise ShapeError(f"mean: x has shape {x.shape}; there is no mean over axes {axes} of size 0")
+        raise ShapeError(f"mean: x has shape {x.shape}; axes {axes} of size 0 have no mean")
     return _sum(x, axes, keepdims, 1.0 / n)
 
 

@@ -15,7 +15,7 @@ from .support import as_tensor, normalized_axes, unbroadcast
 
 
 def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
-    """The same elements, in C order, in another shape; one size may be -1. A view where possible."""
+    """The same elements in C order in another shape, one size may be -1; a view where possible."""
     x = as_tensor("reshape", x)
     try:
         y = x.data.reshape(shape)
@@ -112,8 +112,9 @@ def pad(x: Any, widths: Sequence[Sequence[int]], value: float = 0.0) -> Tensor:
 
 @rule("pad", "x")
 def pad_backward(ctx: Node, dy: Array) -> tuple[Array]:
-    inside = [slice(a, a + n) for a, n in zip(ctx["starts"], ctx.shapes[0])]
-    return (dy[(..., *inside)],)  # with the Ellipsis a view even where there is no axis
+    starts, (shape,) = ctx["starts"], ctx.shapes
+    inside: Any = (..., *(slice(a, a + n) for a, n in zip(starts, shape, strict=True)))
+    return (dy[inside],)  # with the Ellipsis an array even where there is no axis
 
 
 def gather(table: Any, index: Any) -> Tensor:

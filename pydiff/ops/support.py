@@ -39,9 +39,14 @@ def operands(op: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
 
 
 def _adapted(op: str, x: Any, other: Any) -> Tensor:
-    array = np.asarray(x)
+    """`x`, which is no tensor, as one; in the dtype of `other` if it has none of its own."""
     dtype = getattr(other, "dtype", None)
-    if dtype in FLOATS and (array.dtype.kind in "biu" or (array.ndim == 0 and array.dtype.kind == "f")):
+    if dtype not in FLOATS:
+        return Tensor(float_array(x, op))
+    if type(x) is float or type(x) is int:
+        return Tensor(np.array(x, dtype))
+    array = np.asarray(x)
+    if array.dtype.kind in "biu" or (array.ndim == 0 and array.dtype.kind == "f"):
         return Tensor(array.astype(dtype))
     return Tensor(float_array(x, op))
 
@@ -54,7 +59,9 @@ def unbroadcast(gradient: Array, shape: tuple[int, ...] | None) -> Array | None:
     if shape is None or gradient.shape == shape:
         return None if shape is None else gradient
     extra = gradient.ndim - len(shape)
-    stretched = (i + extra for i, n in enumerate(shape) if n == 1 and gradient.shape[i + extra] != 1)
+    stretched = [
+        i + extra for i, n in enumerate(shape) if n == 1 and gradient.shape[i + extra] != 1
+    ]
     return backend.sum(gradient, (*range(extra), *stretched)).reshape(shape)
 
 
@@ -81,9 +88,9 @@ def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]
 
 def reduced_shape(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
     """The shape of a reduction over `axes`."""
-    return kept_shape(shape, axes) if keepdims else tuple(
-        n for i, n in enumerate(shape) if i not in axes
-    )
+    if keepdims:
+        return kept_shape(shape, axes)
+    return tuple(n for i, n in enumerate(shape) if i not in axes)
 
 
 def count(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:

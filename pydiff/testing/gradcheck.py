@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import ops
 from ..autograd import Tensor, no_grad
@@ -24,7 +25,7 @@ from ..errors import DtypeError, GradcheckError
 if TYPE_CHECKING:
     from .case import Case
 
-Array = np.ndarray
+Array = NDArray[Any]
 
 EVERY_ELEMENT = 64  # inputs up to this size are checked element by element
 SAMPLED_ELEMENTS = 8  # of larger ones, first and last among them
@@ -122,8 +123,9 @@ def check_gradients(
 ) -> GradcheckReport:
     """The same check as a report. Raises GradcheckError only where there is nothing to compare."""
     if hasattr(fn, "named_parameters"):
-        fn = copy.deepcopy(fn).astype(np.float64)  # type: ignore[attr-defined]
-        parameters = {name: p for name, p in fn.named_parameters() if p.requires_grad}
+        module: Any = copy.deepcopy(fn)
+        fn = module.astype(np.float64)
+        parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
     arguments = [_argument(x) for x in _sequence(inputs)]
     leaves = {
         f"input {i}": x
@@ -234,7 +236,7 @@ class _Probe:
                 raise GradcheckError(f"gradcheck: output {i} contains NaN or infinity")
         with no_grad():
             again = self._call()
-        for i, (y, z) in enumerate(zip(outputs, again)):
+        for i, (y, z) in enumerate(zip(outputs, again, strict=True)):
             if not np.array_equal(y.data, z.data):
                 raise GradcheckError(
                     f"gradcheck: the function is not deterministic, output {i} differs from call "
@@ -275,10 +277,11 @@ def _check_leaf(
     for step in steps:
         error, *_ = compare(step)
         if error > worst.error:
-            index = _localised(step, compare if error > tolerance else None)
-            unit = float(size[index])
-            _, analytic, numeric = compare(_element(size, int(np.ravel_multi_index(index, size.shape))))
-            worst = GradcheckRow(name, gradient.shape, error, index, analytic / unit, numeric / unit)
+            i = _localised(step, compare) if error > tolerance else int(np.flatnonzero(step)[0])
+            _, analytic, numeric = compare(_element(size, i))
+            index = tuple(map(int, np.unravel_index(i, size.shape)))
+            values = analytic / float(size.flat[i]), numeric / float(size.flat[i])
+            worst = GradcheckRow(name, gradient.shape, error, index, *values)
     return worst
 
 
@@ -296,10 +299,10 @@ def _element(size: Array, i: int) -> Array:
     return step
 
 
-def _localised(step: Array, compare: Callable[[Array], tuple[float, ...]] | None) -> tuple[int, ...]:
-    """The element of `step` behind a disagreement, found by halving the step."""
+def _localised(step: Array, compare: Callable[[Array], tuple[float, ...]]) -> int:
+    """The flat index of the element behind a disagreement along `step`, found by halving it."""
     support = np.flatnonzero(step)
-    while len(support) > 1 and compare is not None:
+    while len(support) > 1:
         halves = np.array_split(support, 2)
         errors = []
         for half in halves:
@@ -307,14 +310,16 @@ def _localised(step: Array, compare: Callable[[Array], tuple[float, ...]] | None
             part.flat[half] = step.flat[half]
             errors.append(compare(part)[0])
         support = halves[int(errors[1] > errors[0])]
-    return tuple(int(i) for i in np.unravel_index(support[0], step.shape))
+    return int(support[0])
 
 
 def _backward(outputs: list[Tensor], cotangents: list[Array]) -> None:
     if len(outputs) == 1:
         outputs[0].backward(cotangents[0])
         return
-    phi = sum((ops.sum(y * v) for y, v in zip(outputs, cotangents)), Tensor(np.zeros(())))
+    phi = Tensor(np.zeros(()))
+    for y, v in zip(outputs, cotangents, strict=True):
+        phi = phi + ops.sum(y * v)
     phi.backward()
 
 
@@ -337,7 +342,9 @@ def _sequence(inputs: Any) -> Sequence[Any]:
     return inputs if isinstance(inputs, (tuple, list)) else (inputs,)
 
 
-def _named_parameters(parameters: Mapping[str, Tensor] | Iterable[Tensor] | None) -> dict[str, Tensor]:
+def _named_parameters(
+    parameters: Mapping[str, Tensor] | Iterable[Tensor] | None,
+) -> dict[str, Tensor]:
     if parameters is None:
         return {}
     pairs = parameters.items() if isinstance(parameters, Mapping) else enumerate(parameters)

@@ -62,7 +62,7 @@ def test_scalars_take_the_dtype_of_the_tensor() -> None:
 
 def test_mixed_dtypes_are_an_error_naming_the_op() -> None:
     single, double = Tensor(np.ones(2, np.float32)), Tensor(np.ones(2))
-    with pytest.raises(DtypeError, match="multiply: the dtypes differ .a float32, b float64"):
+    with pytest.raises(DtypeError, match=r"multiply: the dtypes differ .a float32, b float64"):
         single * double
     with pytest.raises(DtypeError, match="matmul"):
         ops.matmul(np.ones((2, 2), np.float32), np.ones((2, 2)))

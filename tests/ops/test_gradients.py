@@ -84,7 +84,7 @@ def test_float32_gradients_follow_float64(name: str) -> None:
             v = np.random.default_rng(seed).standard_normal(y.shape).astype(dtype)
             y.backward(v)
             gradients[dtype] = [leaf.grad for leaf in leaves.values()]
-        for single, double in zip(gradients[np.float32], gradients[np.float64]):
+        for single, double in zip(gradients[np.float32], gradients[np.float64], strict=True):
             assert single.dtype == np.float32
             error = np.abs(single - double).max(initial=0)
             assert error <= 3e-4 * max(1, np.abs(double).max(initial=0))

@@ -25,7 +25,7 @@ def compare(torch, ours, theirs, arrays, rtol: float = 1e-11) -> None:
     v = np.cos(np.arange(y.size)).reshape(y.shape)
     y.backward(v)
     z.backward(torch.tensor(v))
-    for a, b in zip(mine, other):
+    for a, b in zip(mine, other, strict=True):
         scale = max(1.0, float(b.grad.abs().max()))
         np.testing.assert_allclose(a.grad, b.grad.numpy(), rtol=0, atol=rtol * scale)
 
@@ -87,7 +87,9 @@ def test_up_and_down(torch, rng) -> None:
 def test_arithmetic_with_broadcasting(torch, rng) -> None:
     def ours(a, b, c):
         ratio = ops.exp(-ops.square(a - b)) / (ops.sigmoid(c) + 1)
-        return ops.softmax(ratio * a**3, axis=0) + ops.mean(ops.tanh(b) * c, axis=(0, 2), keepdims=True)
+        return ops.softmax(ratio * a**3, axis=0) + ops.mean(
+            ops.tanh(b) * c, axis=(0, 2), keepdims=True
+        )
 
     def theirs(a, b, c):
         ratio = torch.exp(-((a - b) ** 2)) / (torch.sigmoid(c) + 1)
@@ -103,7 +105,11 @@ def test_losses_views_and_gather(torch, rng) -> None:
 
     def ours(table, target):
         rows = ops.gather(table, index)[:, ::-1].transpose(2, 0, 1)
-        return ops.mse_loss(rows, target) + ops.max(rows * target) + ops.sum(ops.pad(rows, [(0, 0)] * 3))
+        return (
+            ops.mse_loss(rows, target)
+            + ops.max(rows * target)
+            + ops.sum(ops.pad(rows, [(0, 0)] * 3))
+        )
 
     def theirs(table, target):
         rows = table[torch.tensor(index)].flip(1).permute(2, 0, 1)
