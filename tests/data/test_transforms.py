@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pydiff.data import center_crop, denormalise, normalise, random_flip, resize
-from pydiff.errors import ConfigError, ShapeError
+from pydiff.errors import ConfigError, DataError, ShapeError
 
 IMAGES = np.random.default_rng(0).random((6, 5, 8, 2)).astype(np.float32)
 
@@ -20,6 +20,12 @@ def test_bytes_survive_the_round_trip(pixels: np.ndarray) -> None:
     images = normalise(pixels)
     assert images.dtype == np.float32 and np.abs(images).max() <= 1.0
     np.testing.assert_array_equal(np.rint(denormalise(images) * 255), pixels)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, np.nan, np.inf])
+def test_values_outside_the_range_are_errors(value: float) -> None:
+    with pytest.raises(DataError, match="outside"):
+        normalise(np.array([0.5, value]), (0.0, 1.0))
 
 
 def test_denormalise_clips_but_keeps_nan() -> None:
