@@ -42,7 +42,8 @@ def run(args: argparse.Namespace, report: Report) -> int:
     shape = (args.batch, *pipeline.image_shape)
     x = normal(0, shape)
     denoise = pipeline.denoiser(_labels(pipeline, args.batch))
-    evaluation = _median(lambda: denoise(x, 500), args.repeats)
+    t = pipeline.scheduler.schedule.num_train_timesteps // 2
+    evaluation = _median(lambda: denoise(x, t), args.repeats)
     sampling = _median(lambda: pipeline(args.batch, args.steps, args.sampler,
                                         batch_size=args.batch), args.repeats)  # fmt: skip
     values = {

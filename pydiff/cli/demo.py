@@ -23,6 +23,7 @@ examples:
 """
 STEPS, BATCH, LEARNING_RATE = 1100, 128, 2e-3
 GRID = 100  # images on a sheet: ten of each digit
+DDIM_STEPS, DDPM_STEPS = 50, 250
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +83,7 @@ def draw(trainer: Any, seed: int, out: Path, report: Report) -> dict[str, Any]:
     pipeline = Pipeline(trainer.averaged_model(), trainer.schedule, spacing="trailing")
     pipeline.save_pretrained(out)
     files, frames = [], Frames()
-    for sampler, steps, callback in (("ddim", 50, frames), ("ddpm", 250, None)):
+    for sampler, steps, callback in (("ddim", DDIM_STEPS, frames), ("ddpm", DDPM_STEPS, None)):
         start = time.perf_counter()
         images = pipeline(GRID, steps, sampler, seed=seed, callback=callback, batch_size=GRID)
         seconds = time.perf_counter() - start

@@ -194,10 +194,11 @@ def _save_in_child_killed_at(folder, name, nth, after):
         left -= 1
         if left < 0 and not after:
             os.kill(os.getpid(), signal.SIGKILL)
-        result = real(*args, **kwargs)
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
+        try:
+            return real(*args, **kwargs)
+        finally:
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(os, name, deadly)
     try:
