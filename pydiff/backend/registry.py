@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import warnings
 from collections.abc import Iterator
@@ -52,17 +52,14 @@ def use(name: str) -> Iterator[None]:
 def _choose() -> ModuleType:
     """`PYDIFF_BACKEND`, else cpu; reference with a warning where no native module was built."""
     wanted = os.environ.get("PYDIFF_BACKEND", "")
-    try:
-        select(wanted or "cpu")
-    except ModuleNotFoundError as error:
-        if wanted or error.name not in ("pydiff._native", "pydiff.backend.cpu"):
-            raise
-        select("reference")
+    if not wanted and importlib.util.find_spec("pydiff._native") is None:
+        wanted = "reference"
         warnings.warn(
             "pydiff: the native module is missing, so everything runs on the slow NumPy reference; "
             "reinstall pydiff with a C++ compiler, or set PYDIFF_BACKEND=reference to accept this",
             RuntimeWarning,
             stacklevel=2,
         )
+    select(wanted or "cpu")
     assert _active is not None
     return _active
