@@ -1,1 +1,1 @@
-"""Benchmarks: pytest-benchmark files, and `python -m benchmarks.peers` for ratios to other engines."""
+"""Benchmarks: pytest-benchmark files, and `python -m benchmarks.peers` for ratios to peers."""

@@ -143,7 +143,9 @@ def measure(task: str, model_name: str, batch: int, rounds: int) -> dict[str, An
 def _print_row(row: dict[str, Any]) -> None:
     times = "  ".join(f"{name} {ms:.2f}" for name, ms in row["median_ms"].items())
     ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
-    print(f"{row['task']:8} {row['model']:8} batch {row['batch']:<3} ratio {ratio:>5}   ms: {times}")
+    print(
+        f"{row['task']:8} {row['model']:8} batch {row['batch']:<3} ratio {ratio:>5}   ms: {times}"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
