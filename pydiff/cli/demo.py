@@ -28,7 +28,9 @@ DDIM_STEPS, DDPM_STEPS = 50, 250
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="pydiff-demo", help="folder (default ./pydiff-demo)")
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"training steps (default {STEPS})")
+    parser.add_argument(
+        "--steps", type=int, default=STEPS, help=f"training steps (default {STEPS})"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
 
 

@@ -27,7 +27,9 @@ OPENMP_RUNTIMES = ("libgomp", "libomp", "libiomp", "vcomp")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--shapes", type=int, default=5, help="random shapes per kernel (default 5)")
+    parser.add_argument(
+        "--shapes", type=int, default=5, help="random shapes per kernel (default 5)"
+    )
 
 
 def run(args: argparse.Namespace, report: Report) -> int:
@@ -152,7 +154,9 @@ def _disagreeing(native: Any, case: Any, shapes: int, isas: list[str]) -> set[st
                     np.abs(y.astype(np.float64) - reference)
                     for y, reference in zip(results, expected, strict=True)
                 ]
-                if not all((d <= bound).all() for d, bound in zip(differences, bounds)):
+                if not all(
+                    (d <= bound).all() for d, bound in zip(differences, bounds, strict=True)
+                ):
                     wrong.add(isa)
     return wrong
 

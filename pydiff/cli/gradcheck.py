@@ -44,7 +44,9 @@ def run(args: argparse.Namespace, report: Report) -> int:
         )
     failed = [row["op"] for row in rows if not row["passed"]]
     verdict = f"FAILED: {', '.join(failed)}" if failed else "all gradients agree"
-    report.line(f"{len(rows)} ops, tolerance {args.tolerance:g}, backend {backend.name()}: {verdict}")
+    report.line(
+        f"{len(rows)} ops, tolerance {args.tolerance:g}, backend {backend.name()}: {verdict}"
+    )
     report.result({"passed": not failed, "tolerance": args.tolerance,
                    "backend": backend.name(), "ops": rows})  # fmt: skip
     return 1 if failed else 0

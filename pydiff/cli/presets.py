@@ -13,7 +13,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "block_out_channels": [32, 64],
         "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
         "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
-        "layers_per_block": 2,
+        "layers_per_block": 1,
         "attention_head_dim": 16,
         "norm_num_groups": 8,
     },

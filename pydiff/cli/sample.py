@@ -66,15 +66,15 @@ def run(args: argparse.Namespace, report: Report) -> int:
     if args.grid:
         files = [save_grid(images, args.grid, scale=scale, metadata=metadata)]
     else:
-        files = save_images(images, args.out, first_index=args.first, metadata=metadata, scale=scale)
+        files = save_images(
+            images, args.out, first_index=args.first, metadata=metadata, scale=scale
+        )
     if frames is not None:
         files.append(save_animation(frames.batches(), args.animate, scale=scale))
     rate = args.num / seconds
     report.line(f"{args.num} images in {seconds:.2f} s ({rate:.1f} images/s)")
     report.line(f"wrote {files[0]}" + (f" ... {files[-1]}" if len(files) > 1 else ""))
-    report.result(
-        {**metadata, "files": files, "seconds": seconds, "images_per_second": rate}
-    )
+    report.result({**metadata, "files": files, "seconds": seconds, "images_per_second": rate})
     return 0
 
 

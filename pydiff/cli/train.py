@@ -149,8 +149,8 @@ def load_data(settings: dict[str, Any], report: Report) -> tuple[Any, Any]:
 
     source, labelled = settings["data"], settings["labels"]
     if source == "digits":
-        images, labels = data.digits("train")
-        return images, labels if labelled else None
+        images, classes = data.digits("train")
+        return images, classes if labelled else None
     if Path(source).suffix in (".npz", ".npy"):
         key = "images" if labelled else None
         labels = data.load_array(source, "labels") if labelled else None
@@ -177,7 +177,6 @@ def _model_config(settings: dict[str, Any], images: Any, labels: Any) -> dict[st
 
 def _settings(args: argparse.Namespace, out: Path) -> dict[str, Any]:
     """Defaults, under those of the run that is resumed, under the command line."""
-    from ..errors import ConfigError
     from ..io import read_config
     from ..training import TrainConfig
 
@@ -187,10 +186,21 @@ def _settings(args: argparse.Namespace, out: Path) -> dict[str, Any]:
     known = dict(settings)
     if args.resume:
         settings |= read_config(out / "train.json")
-        if unknown := sorted(set(settings) - set(known)):
-            raise ConfigError(f"{out / 'train.json'}: unknown key {unknown[0]!r}")
+        _check_stored(settings, known, out / "train.json")
     given = {name: getattr(args, name) for name in known}
     return settings | {name: value for name, value in given.items() if value is not None}
+
+
+def _check_stored(settings: dict[str, Any], known: dict[str, Any], path: Path) -> None:
+    """Names, and the types that `TrainConfig` does not look at."""
+    from ..errors import ConfigError
+
+    if unknown := sorted(set(settings) - set(known)):
+        raise ConfigError(f"{path}: unknown key {unknown[0]!r}")
+    kinds = {name: kind for name, (kind, _, _) in DATA_OPTIONS.items()} | dict.fromkeys(FLAGS, bool)
+    for name, kind in kinds.items():
+        if settings[name] is not None and type(settings[name]) is not kind:
+            raise ConfigError(f"{path}: {name} = {settings[name]!r:.80}; expected {kind.__name__}")
 
 
 def _option(name: str) -> str:

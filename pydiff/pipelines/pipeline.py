@@ -98,7 +98,9 @@ class Pipeline:
 
     def denoiser(self, class_labels: np.ndarray | None = None) -> Denoiser:
         """(x, t) -> x_0 for samplers; class_labels (N,) go with each x (N, H, W, C)."""
-        model = self.model if class_labels is None else partial(self.model, class_labels=class_labels)
+        model = (
+            self.model if class_labels is None else partial(self.model, class_labels=class_labels)
+        )
         settings = self.scheduler
         return Denoiser(model, settings.schedule, settings.prediction, settings.clip)
 
@@ -181,10 +183,8 @@ class Pipeline:
             return (first_image + np.arange(num_images)) % classes
         array = np.asarray(labels)
         if array.dtype.kind not in "iu" or array.shape not in ((), (num_images,)):
-            raise ConfigError(
-                f"class_labels = {labels!r:.80}; an integer, or {num_images} of them"
-            )
-        if array.size and not (0 <= array.min() and array.max() < classes):
+            raise ConfigError(f"class_labels = {labels!r:.80}; an integer, or {num_images} of them")
+        if array.size and not (array.min() >= 0 and array.max() < classes):
             raise ConfigError(f"class_labels = {labels!r:.80}; each in [0, {classes})")
         return np.broadcast_to(array, (num_images,)).astype(np.int64)
 
@@ -220,7 +220,9 @@ def _check_model_index(path: Path) -> None:
         if key.startswith("_") or value == [None, None]:
             continue
         if key not in known or value not in known[key]:
-            raise ConfigError(f"{path}: {key} = {value!r:.80}; known: {known.get(key, list(known))}")
+            raise ConfigError(
+                f"{path}: {key} = {value!r:.80}; known: {known.get(key, list(known))}"
+            )
 
 
 def _check_count(name: str, value: Any) -> None:

@@ -93,7 +93,9 @@ class Batches:
     def _indices(self, first: int, count: int) -> np.ndarray:
         positions = np.arange(first, first + count)
         epochs, places = np.divmod(positions, len(self.images))
-        return np.array([self._order(int(e))[p] for e, p in zip(epochs, places)], dtype=np.int64)
+        return np.array(
+            [self._order(int(e))[p] for e, p in zip(epochs, places, strict=True)], dtype=np.int64
+        )
 
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:

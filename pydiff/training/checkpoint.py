@@ -87,10 +87,8 @@ def verify_checkpoint(path: Path) -> None:
         present = {file.relative_to(path).as_posix() for file in _files(path)} - {MARKER}
         _check_names(path, set(expected), present)
         for name, (size, digest) in expected.items():
-            if (path / name).stat().st_size != size:
-                raise CheckpointError(
-                    f"checkpoint {path}: {name} has {(path / name).stat().st_size} bytes, not {size}"
-                )
+            if (found := (path / name).stat().st_size) != size:
+                raise CheckpointError(f"checkpoint {path}: {name} has {found} bytes, not {size}")
             if sha256(path / name) != digest:
                 raise CheckpointError(f"checkpoint {path}: {name} does not have its SHA-256")
     except OSError as error:

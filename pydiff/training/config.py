@@ -116,6 +116,7 @@ class TrainConfig:
 
     def _check_choice(self, key: str, allowed: tuple[Any, ...]) -> None:
         value = getattr(self, key)
-        if not any(value is choice or (value == choice and isinstance(value, str))
-                   for choice in allowed):
+        if not any(
+            value is choice or (value == choice and isinstance(value, str)) for choice in allowed
+        ):
             raise ConfigError(f"training config: {key} = {value!r}; one of {list(allowed)}")

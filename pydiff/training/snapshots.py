@@ -18,7 +18,11 @@ _VISIBLE = 64  # images smaller than this are enlarged by a whole number
 
 
 def save_samples(
-    model: UNet2D, schedule: DiscreteSchedule, config: TrainConfig, shape: tuple[int, ...], path: Path
+    model: UNet2D,
+    schedule: DiscreteSchedule,
+    config: TrainConfig,
+    shape: tuple[int, ...],
+    path: Path,
 ) -> None:
     """Draw config.num_samples images of shape (H, W, C) by DDIM and save them as one picture.
 
@@ -28,8 +32,6 @@ def save_samples(
     labels = None if classes is None else np.arange(count) % classes
     call = model if labels is None else partial(model, class_labels=labels)
     denoiser = Denoiser(call, schedule, config.prediction, clip=1.0)
-    x = sample(
-        denoiser, (count, *shape), "ddim", config.sample_steps, "trailing", seed=config.seed
-    )
+    x = sample(denoiser, (count, *shape), "ddim", config.sample_steps, "trailing", seed=config.seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_grid(denormalise(x), path, scale=max(1, _VISIBLE // shape[0]))

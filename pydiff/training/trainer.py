@@ -195,7 +195,9 @@ class Trainer:
     def _check_finite(self, loss: float, norm: float) -> None:
         if math.isfinite(loss) and math.isfinite(norm):
             return
-        last = f"the last good checkpoint is {self._saved[1]}" if self._saved else "no checkpoint yet"
+        last = (
+            f"the last good checkpoint is {self._saved[1]}" if self._saved else "no checkpoint yet"
+        )
         raise NonFiniteError(
             f"step {self.step + 1}: loss {loss}, gradient norm {norm}: {self._culprit()}; {last}"
         )
@@ -287,8 +289,8 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         if list_checkpoints(self.folder / "checkpoints"):
             raise ConfigError(
-                f"{self.folder} holds checkpoints of an earlier run: resume it, clear it, or choose "
-                "another folder"
+                f"{self.folder} holds checkpoints of an earlier run: resume it, clear it "
+                "(--overwrite), or choose another folder"
             )
         self.metrics.truncate(self.step)
 

@@ -27,7 +27,17 @@ TINY = {
     "norm_num_groups": 4,
     "attention_head_dim": 4,
 }
-TRAIN = ["train", "--steps", "4", "--batch-size", "4", "--log-every", "2", "--checkpoint-every", "2"]
+TRAIN = [
+    "train",
+    "--steps",
+    "4",
+    "--batch-size",
+    "4",
+    "--log-every",
+    "2",
+    "--checkpoint-every",
+    "2",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +147,22 @@ def test_sample_draws_what_the_pipeline_draws(capsys, model):
 
 def test_sample_first_continues_the_numbering(capsys, model):
     main(["sample", model, "--num", "3", "--steps", "2", "--scale", "1", "--out", "a"])
-    main(["sample", model, "--num", "1", "--first", "2", "--steps", "2", "--scale", "1", "--out", "b"])
+    main(
+        [
+            "sample",
+            model,
+            "--num",
+            "1",
+            "--first",
+            "2",
+            "--steps",
+            "2",
+            "--scale",
+            "1",
+            "--out",
+            "b",
+        ]
+    )
     assert Path("a/00002.png").read_bytes() == Path("b/00002.png").read_bytes()
 
 
@@ -205,8 +230,8 @@ def test_train_with_a_configuration_of_ones_own(capsys):
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGINT")
 def test_ctrl_c_saves_exits_130_and_resumes(tmp_path):
     Path("unet.json").write_text(json.dumps({**TINY, "in_channels": 1, "out_channels": 1}))
-    command = [sys.executable, "-m", "pydiff", "train", "--config", "unet.json", "--batch-size", "2",
-               "--steps", "100000", "--log-every", "1", "--out", "run"]  # fmt: skip
+    options = "--config unet.json --batch-size 2 --steps 100000 --log-every 1 --out run"
+    command = [sys.executable, "-m", "pydiff", "train", *options.split()]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path)}
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     deadline = time.monotonic() + 60
@@ -244,7 +269,9 @@ def test_demo_writes_what_it_promises(capsys, monkeypatch):
 
 def test_bench_measures(capsys, model):
     for name in ("small", model):
-        result = run_json(capsys, "bench", "--model", name, "--batch", 2, "--steps", 2, "--repeats", 1)
+        result = run_json(
+            capsys, "bench", "--model", name, "--batch", 2, "--steps", 2, "--repeats", 1
+        )
         assert result["evaluation_seconds"] > 0 and result["images_per_second"] > 0
         assert result["batch"] == 2 and result["repeats"] == 1
 
@@ -271,7 +298,9 @@ def test_doctor_reports_versions_and_agreement(capsys):
     result = run_json(capsys, "doctor", "--shapes", 1)
     assert result["passed"] and result["versions"]["numpy"] == np.__version__
     assert result["machine"]["threads"] >= 1
-    assert [entry["isa"] for entry in result["agreement"]][-1] == result["native"]["instruction set"]
+    assert [entry["isa"] for entry in result["agreement"]][-1] == result["native"][
+        "instruction set"
+    ]
 
 
 def test_doctor_without_native_kernels_fails_plainly(capsys, monkeypatch):

@@ -85,7 +85,13 @@ def test_eta_is_passed_to_ddim(labelled):
 def test_grid_follows_the_scheduler():
     assert make(spacing="leading", steps_offset=1).grid(4) == [31, 21, 11, 1, -1]
     assert make().grid(4) == [39, 29, 19, 9, -1]
-    assert make(spacing="leading", set_alpha_to_one=False, steps_offset=1).grid(4) == [31, 21, 11, 1, 0]
+    assert make(spacing="leading", set_alpha_to_one=False, steps_offset=1).grid(4) == [
+        31,
+        21,
+        11,
+        1,
+        0,
+    ]
     assert make(spacing="leading", set_alpha_to_one=False).grid(4) == [30, 20, 10, 0]
     assert make(spacing="leading", set_alpha_to_one=False).grid(4, "ddpm") == [30, 20, 10, 0, -1]
 
@@ -153,7 +159,7 @@ def test_old_flat_layouts_load(folder, tmp_path):
 def test_unknown_classes_and_parts_are_refused(folder, changes):
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps({**index, **changes}))
-    with pytest.raises(ConfigError, match="model_index.json"):
+    with pytest.raises(ConfigError, match=r"model_index\.json"):
         Pipeline.from_pretrained(folder)
 
 

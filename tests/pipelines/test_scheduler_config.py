@@ -40,7 +40,11 @@ BAD = [
 
 def test_a_published_config_is_read():
     scheduler = SchedulerConfig.from_dict(CIFAR10)
-    assert (scheduler.variance, scheduler.clip, scheduler.prediction) == ("fixed_large", 1.0, "epsilon")
+    assert (scheduler.variance, scheduler.clip, scheduler.prediction) == (
+        "fixed_large",
+        1.0,
+        "epsilon",
+    )
     np.testing.assert_array_equal(scheduler.schedule.betas, schedules.linear().betas)
 
 

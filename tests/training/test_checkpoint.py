@@ -88,7 +88,7 @@ def test_hostile_markers_are_rejected(tmp_path, marker):
 def test_links_and_extra_files_are_rejected(tmp_path):
     path = ckpt.save_checkpoint(tmp_path / "a", 1, write)
     (path / "extra").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="unexpected.*extra"):
+    with pytest.raises(CheckpointError, match=r"unexpected.*extra"):
         ckpt.verify_checkpoint(path)
     (path / "extra").unlink()
     outside = tmp_path / "outside"
@@ -160,7 +160,10 @@ def test_every_failing_call_leaves_the_old_checkpoint(tmp_path, monkeypatch, nam
 def test_killed_at_every_call_is_old_or_new(tmp_path):
     # in a process of its own, which is small and so forks quickly
     code = f"import test_checkpoint as t; t.kill_everywhere(t.Path({str(tmp_path)!r}))"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+    }
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)
 
 
@@ -219,6 +222,4 @@ def test_read_only_folder_is_named(tmp_path):
 def test_marker_lists_every_file_with_its_hash(tmp_path):
     path = ckpt.save_checkpoint(tmp_path, 1, write)
     files = json.loads((path / ckpt.MARKER).read_text())["files"]
-    assert files == {
-        name: [len(data), ckpt.sha256(path / name)] for name, data in CONTENT.items()
-    }
+    assert files == {name: [len(data), ckpt.sha256(path / name)] for name, data in CONTENT.items()}

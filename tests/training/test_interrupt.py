@@ -16,23 +16,21 @@ def interrupt():
 
 
 def test_outside_a_deferred_section_it_is_raised_at_once():
-    with pytest.raises(KeyboardInterrupt):
-        with InterruptGuard().installed():
-            interrupt()
-            for _ in range(10**6):
-                pass
-            pytest.fail("not interrupted")
+    with pytest.raises(KeyboardInterrupt), InterruptGuard().installed():
+        interrupt()
+        for _ in range(10**6):
+            pass
+        pytest.fail("not interrupted")
 
 
 def test_inside_it_waits_for_the_end_of_the_outermost():
     done = []
     guard = InterruptGuard()
-    with pytest.raises(KeyboardInterrupt):
-        with guard.installed(), guard.deferred():
-            with guard.deferred():
-                interrupt()
-                done.append(1)
-            done.append(2)
+    with pytest.raises(KeyboardInterrupt), guard.installed(), guard.deferred():
+        with guard.deferred():
+            interrupt()
+            done.append(1)
+        done.append(2)
     assert done == [1, 2]
 
 

@@ -138,7 +138,7 @@ def test_non_finite_gradient_names_its_parameter(monkeypatch):
         return loss
 
     monkeypatch.setattr(trainer, "_accumulate", poison)
-    with pytest.raises(NonFiniteError, match="gradient of 'conv_out.bias'"):
+    with pytest.raises(NonFiniteError, match=r"gradient of 'conv_out\.bias'"):
         trainer.train()
 
 
@@ -242,7 +242,7 @@ def test_splitting_a_step_into_micro_batches_changes_only_rounding():
         for micro in range(count):
             trainer._accumulate(micro)
         gradients.append([parameter.grad for parameter in trainer.model.parameters()])
-    for whole, split in zip(*gradients):
+    for whole, split in zip(*gradients, strict=True):
         np.testing.assert_allclose(split, whole, atol=1e-6)
 
 
@@ -323,7 +323,7 @@ def test_a_full_disk_names_the_checkpoint_and_keeps_the_last(tmp_path, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer_module, "write_state", full)
-        with pytest.raises(OSError, match="step-000002.*No space left.*bytes free"):
+        with pytest.raises(OSError, match=r"step-000002.*No space left.*bytes free"):
             trainer.train()
     assert os.listdir(tmp_path / "checkpoints") == ["step-000001"]
     assert make_trainer(tmp_path).resume() == 1
@@ -351,7 +351,7 @@ def test_data_that_does_not_fit_is_refused(data, error):
 def test_batches_visit_every_image_once_per_epoch():
     trainer = make_trainer(data=(_numbered(24), np.zeros(24, np.int64)), horizontal_flip=False)
     batches = [trainer.batches.draw(step, micro) for step in range(3) for micro in range(2)]
-    seen = [int(round(float(v) * 100)) for b in batches for v in b.x0[:, 0, 0, 0]]
+    seen = [round(float(v) * 100) for b in batches for v in b.x0[:, 0, 0, 0]]
     assert sorted(seen) == list(range(24))
     assert seen != list(range(24))
 
