@@ -82,7 +82,9 @@ def _torch_engines(folder: str, task: str, batch: int) -> dict[str, Run]:
         ("torch", torch.contiguous_format),
         ("torch channels_last", torch.channels_last),
     ):
-        model = UNet2DModel.from_pretrained(folder).to(memory_format=layout)
+        model = UNet2DModel.from_pretrained(folder, low_cpu_mem_usage=False).to(
+            memory_format=layout
+        )
         engines[name] = _torch_run(torch, model, layout, task, batch)
     return engines
 
