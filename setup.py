@@ -83,21 +83,20 @@ def openmp_works(cxx: list[str]) -> bool:
 
 
 def openmp_flags(cxx: list[str]) -> list[str]:
-    """Compile and link flags for OpenMP; none where threads come from the standard library."""
+    """Compile and link flags for OpenMP; none where threads come from the pool of core/parallel.cpp.
+
+    `auto` takes the pool: it is as fast as libgomp on an idle machine and several times as fast on a
+    busy one (docs/performance.md), survives fork, and adds no second OpenMP runtime to a process.
+    """
     wanted = os.environ.get("PYDIFF_OPENMP", "auto")
     if wanted not in ("auto", "on", "off"):
         raise SystemExit(f"pydiff: PYDIFF_OPENMP={wanted!r}; allowed: auto, on, off")
-    # ThreadSanitizer does not see libgomp's locks; macOS has no OpenMP that wheels could share.
-    if wanted == "auto" and ("thread" in sanitizers() or sys.platform == "darwin"):
-        wanted = "off"
-    works = wanted != "off" and openmp_works(cxx)
-    if wanted == "on" and not works:
+    if wanted == "on" and not openmp_works(cxx):
         raise SystemExit(f"pydiff: PYDIFF_OPENMP=on, but {cxx[0]} -fopenmp cannot link a program")
-    if not works:
-        say("*" * 78)
-        say("* building WITHOUT OpenMP: kernels use a pool of std::thread instead")
-        say("*" * 78)
-    return ["-fopenmp", "-DPYDIFF_OPENMP"] if works else ["-pthread"]
+    if wanted == "on":
+        return ["-fopenmp", "-DPYDIFF_OPENMP"]
+    say("* building without OpenMP: kernels run on pydiff's own thread pool")
+    return ["-pthread"]
 
 
 def sanitizers() -> list[str]:

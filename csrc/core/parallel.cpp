@@ -33,6 +33,14 @@ struct Job {
       : tasks(tasks), fn(fn), context(context), call(Call::current()) {}
 };
 
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
 thread_local bool inside = false;  // nested calls run serially
 
 void work(Job& job, int thread) {
@@ -50,57 +58,97 @@ void work(Job& job, int thread) {
   inside = outer;
 }
 
-// Threads that wait for jobs, one job at a time. Never destroyed: its threads are detached.
+// Threads that wait for jobs, one job at a time. Whoever is awake joins a job while it has tasks
+// left; its caller waits for those that joined, never for one that the system has not scheduled
+// yet, so a busy machine slows a job down but does not stall it. Never destroyed: its threads are
+// detached.
 class Pool {
  public:
   // False where another thread's job occupies the pool or no thread could be started.
   bool run(Job& job, int threads) {
     const std::unique_lock<std::mutex> turn(turn_, std::try_to_lock);
     if (!turn.owns_lock() || !grow(threads - 1)) return false;
+    bool wake;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       job_ = &job;
-      helpers_ = busy_ = threads - 1;
-      ++generation_;
+      room_ = threads - 1;
+      joined_ = 0;
+      generation_.fetch_add(1, std::memory_order_release);
+      wake = asleep_ > 0;
     }
-    start_.notify_all();
+    if (wake) start_.notify_all();
     work(job, 0);
-    std::unique_lock<std::mutex> lock(mutex_);
-    done_.wait(lock, [this] { return busy_ == 0; });
+    leave();
     return true;
   }
 
  private:
+  // Closes the job to newcomers and waits for its helpers.
+  void leave() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    job_ = nullptr;
+    if (busy_.load(std::memory_order_relaxed) == 0) return;
+    lock.unlock();
+    if (spin_until([this] { return busy_.load(std::memory_order_acquire) == 0; })) return;
+    lock.lock();
+    done_.wait(lock, [this] { return busy_.load(std::memory_order_relaxed) == 0; });
+  }
+
   bool grow(int helpers) {
     try {
-      for (; started_ < helpers; ++started_) {
-        std::thread(&Pool::serve, this, started_ + 1, generation_).detach();
-      }
+      for (; started_ < helpers; ++started_) std::thread(&Pool::serve, this).detach();
     } catch (const std::system_error&) {
       return false;
     }
     return true;
   }
 
-  void serve(int thread, uint64_t seen) {
+  void serve() {
+    uint64_t seen = 0;
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
-      start_.wait(lock, [&] { return generation_ != seen; });
-      seen = generation_;
-      if (thread > helpers_) continue;
+      const auto fresh = [&] { return generation_.load(std::memory_order_acquire) != seen; };
+      if (!fresh()) {
+        lock.unlock();
+        const bool found = spin_until(fresh);
+        lock.lock();
+        if (!found) {
+          ++asleep_;
+          start_.wait(lock, fresh);
+          --asleep_;
+        }
+      }
+      seen = generation_.load(std::memory_order_relaxed);
+      if (job_ == nullptr || joined_ == room_) continue;
       Job& job = *job_;
+      const int thread = ++joined_;
+      busy_.fetch_add(1, std::memory_order_relaxed);
       lock.unlock();
       work(job, thread);
       lock.lock();
-      if (--busy_ == 0) done_.notify_one();
+      if (busy_.fetch_sub(1, std::memory_order_release) == 1) done_.notify_one();
     }
   }
+
+  // True once the condition holds; false after about the time between two kernels of a network.
+  template <class F>
+  static bool spin_until(const F& condition) {
+    for (int i = 0; i < kSpins; ++i) {
+      if (condition()) return true;
+      pause();
+    }
+    return false;
+  }
+
+  static constexpr int kSpins = 2000;
 
   std::mutex turn_, mutex_;
   std::condition_variable start_, done_;
   Job* job_ = nullptr;
-  int started_ = 0, helpers_ = 0, busy_ = 0;
-  uint64_t generation_ = 0;
+  int started_ = 0, room_ = 0, joined_ = 0, asleep_ = 0;
+  std::atomic<int> busy_{0};
+  std::atomic<uint64_t> generation_{0};
 };
 
 std::atomic<Pool*> pool{nullptr};
