@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ def array(op: str, name: str, x: Array) -> Array:
 
 def strided(op: str, name: str, x: Array) -> Array:
     """`x` as an aligned, native-endian float32 or float64 array of any strides."""
+    usual = type(x) is np.ndarray and (x.dtype is _F32 or x.dtype is _F64)
+    if usual and x.flags.aligned and x.ndim <= MAX_DIMS:
+        return x
     if not isinstance(x, (np.ndarray, np.floating)) or isinstance(x, np.ma.MaskedArray):
         raise DtypeError(
             f"{op}: {name} is a {type(x).__name__}; give a float32 or float64 NumPy array"
@@ -46,11 +50,19 @@ def strided(op: str, name: str, x: Array) -> Array:
 
 def arrays(op: str, **named: Array) -> list[Array]:
     """Each of `named` as `array` gives it; all of one dtype, else DtypeError."""
+    out = list(named.values())
+    dtype = getattr(out[0], "dtype", None)
+    if dtype is _F32 or dtype is _F64:
+        for x in out:  # the usual case, in half the time
+            if type(x) is not np.ndarray or x.dtype is not dtype or x.ndim > MAX_DIMS:
+                break
+            flags = x.flags
+            if not (flags.c_contiguous and flags.aligned):
+                break
+        else:
+            return out
     out = [array(op, name, x) for name, x in named.items()]
-    dtype = out[0].dtype
-    for x in out:
-        if x.dtype is not dtype:
-            same_dtype(op, dict(zip(named, out, strict=True)))
+    same_dtype(op, dict(zip(named, out, strict=True)))
     return out
 
 
@@ -94,6 +106,15 @@ def expect_ndim(op: str, name: str, x: Array, layout: str) -> None:
         )
 
 
+@lru_cache(4096)
+def broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape that shapes `a` and `b` broadcast to; None where they do not."""
+    try:
+        return np.broadcast_shapes(a, b)
+    except ValueError:
+        return None
+
+
 def at_least(op: str, name: str, x: Array, ndim: int) -> None:
     """ShapeError unless `x` has `ndim` dimensions or more."""
     if x.ndim < ndim:
@@ -102,6 +123,8 @@ def at_least(op: str, name: str, x: Array, ndim: int) -> None:
 
 def integer(op: str, name: str, value: Any, low: int, high: int = MAX_SIZE) -> int:
     """`value` as an int in [low, high]; ShapeError otherwise."""
+    if type(value) is int and low <= value <= high:
+        return value
     if type(value) is not int:
         if isinstance(value, (bool, np.bool_)) or not hasattr(type(value), "__index__"):
             raise ShapeError(f"{op}: {name} is {value!r}; an integer is needed")

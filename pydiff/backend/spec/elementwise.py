@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ...errors import ShapeError
 from ..registry import active
-from .checks import Array, array, arrays, same_shape
+from .checks import Array, array, arrays, broadcast, same_shape
 
 
 def exp(x: Array) -> Array:
@@ -113,12 +111,10 @@ def _pair(op: str, **named: Array) -> list[Array]:
 
 def _broadcastable(op: str, a: Array, b: Array) -> list[Array]:
     checked = arrays(op, a=a, b=b)
-    if checked[0].shape != checked[1].shape:
-        try:
-            np.broadcast_shapes(checked[0].shape, checked[1].shape)
-        except ValueError:
-            raise ShapeError(
-                f"{op}: a has shape {a.shape} and b {b.shape}, which do not broadcast; "
-                "from the right, sizes must be equal or 1"
-            ) from None
+    shapes = checked[0].shape, checked[1].shape
+    if shapes[0] != shapes[1] and broadcast(*shapes) is None:
+        raise ShapeError(
+            f"{op}: a has shape {shapes[0]} and b {shapes[1]}, which do not broadcast; "
+            "from the right, sizes must be equal or 1"
+        )
     return checked

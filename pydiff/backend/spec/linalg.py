@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ...errors import ShapeError
 from ..registry import active
-from .checks import Array, arrays, at_least, optional
+from .checks import Array, arrays, at_least, broadcast, optional
 
 
 def matmul(
@@ -30,16 +28,10 @@ def matmul(
             f"matmul: the inner sizes {k} and {k_b} differ: a has shape {a.shape} (transpose_a="
             f"{transpose_a}), b {b.shape} (transpose_b={transpose_b})"
         )
-    if a.ndim > 2 and b.ndim > 2 and a.shape[:-2] != b.shape[:-2]:
-        _check_batches(a, b)
+    if a.ndim > 2 and b.ndim > 2 and broadcast(a.shape[:-2], b.shape[:-2]) is None:
+        raise ShapeError(
+            f"matmul: the leading axes of a {a.shape} and b {b.shape} do not broadcast; "
+            "from the right, sizes must be equal or 1"
+        )
     bias = optional("matmul", "bias", bias, a, (n,))
     return active().matmul(a, b, bias, bool(transpose_a), bool(transpose_b))
-
-
-def _check_batches(a: Array, b: Array) -> None:
-    try:
-        np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    except ValueError:
-        raise ShapeError(
-            f"matmul: the leading axes of a {a.shape} and b {b.shape} do not broadcast"
-        ) from None
