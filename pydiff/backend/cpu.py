@@ -311,7 +311,7 @@ def pad(x: Array, widths: Sequence[tuple[int, int]], value: float) -> Array:
     sides = list(zip(x.shape, widths, strict=True))
     y = np.full([before + n + after for n, (before, after) in sides], value, x.dtype)
     # With the Ellipsis an array even where 0-d.
-    inside = (..., *(slice(before, before + n) for n, (before, _) in sides))
+    inside: tuple[Any, ...] = (..., *(slice(before, before + n) for n, (before, _) in sides))
     _native.strided_copy(x, y[inside])
     return y
 
