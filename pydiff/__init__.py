@@ -6,7 +6,32 @@ Everything is resolved on first use (PEP 562), so `import pydiff` costs almost n
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the same names for editors and type checkers
+    from . import autograd as autograd
+    from . import backend as backend
+    from . import config as config
+    from . import data as data
+    from . import diffusion as diffusion
+    from . import errors as errors
+    from . import io as io
+    from . import nn as nn
+    from . import ops as ops
+    from . import pipelines as pipelines
+    from . import random as random
+    from . import samplers as samplers
+    from . import testing as testing
+    from . import training as training
+    from .autograd import Tensor as Tensor
+    from .autograd import no_grad as no_grad
+    from .config import num_threads as num_threads
+    from .config import set_num_threads as set_num_threads
+    from .diffusion import schedules as schedules
+    from .diffusion.denoiser import Denoiser as Denoiser
+    from .pipelines import Pipeline as Pipeline
+    from .samplers import sample as sample
+    from .testing.gradcheck import gradcheck as gradcheck
 
 __version__ = "0.1.0"
 

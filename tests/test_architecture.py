@@ -14,6 +14,7 @@ from types import ModuleType
 
 import pytest
 
+import pydiff
 from pydiff import ops
 from pydiff.backend import reference, spec
 from pydiff.testing.cases import GRADIENT_CASES, KERNEL_CASES
@@ -99,7 +100,15 @@ def test_imports_point_down(name):
 
 
 def test_the_top_imports_nothing():
-    assert list(imports("pydiff")) == []
+    assert list(imports("pydiff", runtime_nodes)) == []
+
+
+def test_type_checkers_see_the_names_of_the_top():
+    nodes = ast.walk(ast.parse(MODULES["pydiff"].read_text()))
+    aliases = [alias for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted(["__version__", *(alias.asname for alias in aliases if alias.asname)]) == sorted(
+        pydiff.__all__
+    )
 
 
 def test_no_cycles():
