@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-EVERY_ELEMENT = 64  # inputs up to this size are checked element by element
-SAMPLED_ELEMENTS = 8  # of larger ones, first and last among them
+SAMPLED_ELEMENTS = 8  # of inputs too large to check each element; first and last are among them
 DIRECTION_NORM = 8.0  # of random directions: as long as if 64 elements moved
 REFINEMENTS = (1.0, 1 / 16, 1 / 256)  # of the step h
 
@@ -83,6 +82,7 @@ def gradcheck(
     seed: int = 0,
     h: float = 1e-3,
     tolerance: float = 1e-7,
+    elements: int = 64,
     directions: int = 4,
 ) -> bool:
     """True if the gradients of `fn` agree with finite differences; GradcheckError if not.
@@ -97,14 +97,16 @@ def gradcheck(
         seed: of cotangents and directions.
         h: the largest step; scaled by max(1, |x|).
         tolerance: of max |analytic - numeric| / max(1, max |gradient|), for each input.
-        directions: how many random directions to try where an input has more than 64 elements.
+        elements: inputs up to this size are checked element by element; of larger ones the first,
+            the last and some random elements, and random directions.
+        directions: how many of those.
 
     The error names the input, its worst element, and the analytic and numeric value there. Values
     that are not finite, and functions that are not deterministic, are GradcheckErrors too.
     """
     report = check_gradients(
         fn, inputs, parameters=parameters, seed=seed, h=h, tolerance=tolerance,
-        directions=directions,
+        elements=elements, directions=directions,
     )  # fmt: skip
     if not report.passed:
         raise GradcheckError(f"gradcheck: {report.message()}")
@@ -119,6 +121,7 @@ def check_gradients(
     seed: int = 0,
     h: float = 1e-3,
     tolerance: float = 1e-7,
+    elements: int = 64,
     directions: int = 4,
 ) -> GradcheckReport:
     """The same check as a report. Raises GradcheckError only where there is nothing to compare."""
@@ -137,7 +140,8 @@ def check_gradients(
         raise GradcheckError("gradcheck: there is no float input and no parameter to check")
     generator = np.random.default_rng(seed)
     probe = _Probe(fn, arguments, leaves, generator)
-    rows = [_check_leaf(probe, name, h, tolerance, directions, generator) for name in leaves]
+    effort = elements, directions
+    rows = [_check_leaf(probe, name, h, tolerance, effort, generator) for name in leaves]
     return GradcheckReport(tuple(rows), tolerance)
 
 
@@ -249,10 +253,11 @@ def _check_leaf(
     name: str,
     h: float,
     tolerance: float,
-    directions: int,
+    effort: tuple[int, int],
     generator: np.random.Generator,
 ) -> GradcheckRow:
     """The worst of all elements, or of some elements and random directions of a large leaf."""
+    elements, directions = effort
     gradient = probe.gradients[name]
     size = np.maximum(1.0, np.abs(probe.leaves[name].data))
     scale = max(1.0, float(np.abs(gradient).max(initial=0.0)))
@@ -269,8 +274,8 @@ def _check_leaf(
         return best
 
     worst = GradcheckRow(name, gradient.shape, 0.0, (), 0.0, 0.0)
-    steps = [_element(size, i) for i in _sampled(gradient.size, generator)]
-    if gradient.size > EVERY_ELEMENT:
+    steps = [_element(size, i) for i in _sampled(gradient.size, elements, generator)]
+    if gradient.size > elements:
         length = DIRECTION_NORM / np.sqrt(gradient.size)
         signs = generator.choice([-length, length], (directions, *gradient.shape))
         steps += [size * sign for sign in signs]
@@ -285,11 +290,12 @@ def _check_leaf(
     return worst
 
 
-def _sampled(n: int, generator: np.random.Generator) -> list[int]:
+def _sampled(n: int, elements: int, generator: np.random.Generator) -> list[int]:
     """Flat indices to check one by one."""
-    if n <= EVERY_ELEMENT:
+    if n <= elements:
         return list(range(n))
-    return sorted({0, n - 1, *map(int, generator.integers(0, n, SAMPLED_ELEMENTS - 2))})
+    between = generator.integers(0, n, max(0, min(elements, SAMPLED_ELEMENTS) - 2))
+    return sorted({0, n - 1, *map(int, between)})
 
 
 def _element(size: Array, i: int) -> Array:
