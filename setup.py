@@ -35,7 +35,8 @@ ISA_FLAGS = {
     "neon": [],
     "scalar": [],
 }
-NATIVE_ISAS = {"x86_64": ("v2", "v3", "v4"), "AMD64": ("v2", "v3", "v4")}
+X86, ARM = ("v2", "v3", "v4"), ("neon",)
+NATIVE_ISAS = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
 
 
 def say(message: str) -> None:
