@@ -84,10 +84,10 @@ def openmp_works(cxx: list[str]) -> bool:
 
 
 def openmp_flags(cxx: list[str]) -> list[str]:
-    """Compile and link flags for OpenMP; none where threads come from the pool of core/parallel.cpp.
+    """Compile and link flags for OpenMP; without it, threads come from core/parallel.cpp's pool.
 
-    `auto` takes the pool: it is as fast as libgomp on an idle machine and several times as fast on a
-    busy one (docs/performance.md), survives fork, and adds no second OpenMP runtime to a process.
+    `auto` takes the pool: it is as fast as libgomp on an idle machine and several times as fast on
+    a busy one (docs/performance.md), survives fork, and adds no second OpenMP runtime to a process.
     """
     wanted = os.environ.get("PYDIFF_OPENMP", "auto")
     if wanted not in ("auto", "on", "off"):
