@@ -18,6 +18,7 @@ _MODULES = {
     "save_images": "images",
     "save_grid": "images",
     "save_animation": "images",
+    "read_metadata": "images",
 }
 __all__ = list(_MODULES)
 

@@ -66,7 +66,10 @@ class UNet2D(Module):
             raise ConfigError(
                 f"{path / CONFIG_FILE}: _class_name = {name!r:.80}; allowed: {_DIFFUSERS_CLASS!r}"
             )
-        model = cls(seed=None, max_params=max_params, **config).astype(dtype)
+        try:
+            model = cls(seed=None, max_params=max_params, **config).astype(dtype)
+        except ConfigError as error:
+            raise ConfigError(f"{path / CONFIG_FILE}: {error}") from error
         pickle = path / WEIGHTS_FILE.replace(".safetensors", ".bin")
         only_pickle = pickle.exists() and not (path / WEIGHTS_FILE).exists()
         model.load_weights(pickle if only_pickle else path / WEIGHTS_FILE)

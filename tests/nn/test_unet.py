@@ -153,6 +153,9 @@ def test_folders_that_are_not_ours(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError, match="_class_name = 'UNet2DConditionModel'"):
         nn.UNet2D.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(TINY | {"norm_num_groups": 3}))
+    with pytest.raises(ConfigError, match=r"config\.json: UNet2D: norm_num_groups = 3"):
+        nn.UNet2D.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(TINY))
     with pytest.raises(CheckpointError, match=r"model\.safetensors: no such file"):
         nn.UNet2D.from_pretrained(tmp_path)
