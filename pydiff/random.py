@@ -57,7 +57,7 @@ def uniform(
     first_image: int = 0,
     dtype: DTypeLike = np.float32,
 ) -> NDArray[Any]:
-    """Uniform numbers of `shape` (N, ...) in (0, 1); in float32 the largest round to 1.
+    """Uniform numbers of `shape` (N, ...) in (0, 1), both ends excluded.
 
     Arguments as in `normal`.
     """

@@ -77,6 +77,14 @@ def test_both_backends_give_the_same_numbers():
         np.testing.assert_allclose(*drawn, rtol=1.2e-7, atol=1e-14)
 
 
+@pytest.mark.parametrize("name", backend.registry.NAMES)
+def test_uniform_excludes_one_in_float32(name):
+    """Element 30849 of this draw is 0.999999995, which rounds to 1."""
+    with backend.use(name):
+        u = random.uniform(0, (1, 30850), step=9, first_image=57)
+    assert u[0, -1] == np.nextafter(np.float32(1), np.float32(0))
+
+
 @given(st.integers(0, 2**32), st.integers(0, 300), st.integers(0, 50))
 def test_permutation_is_one_and_changes_with_the_epoch(seed, n, epoch):
     order = random.permutation(seed, n, epoch)

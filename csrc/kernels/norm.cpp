@@ -15,8 +15,19 @@ namespace {
 
 constexpr int64_t kBlockRows = 64;
 
+constexpr int64_t kGrain = 32768;  // elements per task: some microseconds
+
 PYDIFF_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 PYDIFF_INLINE int64_t blocks_of(int64_t rows) { return (rows + kBlockRows - 1) / kBlockRows; }
+
+// body(i) for i < count, each of some `elements`, in tasks of at least kGrain elements
+template <class F>
+void for_each(int64_t count, int64_t elements, const F& body) {
+  const int64_t per_task = elements < kGrain ? kGrain / (elements + 1) : 1;
+  parallel_for((count + per_task - 1) / per_task, [&](int64_t task, int) {
+    for (int64_t i = task * per_task; i < least((task + 1) * per_task, count); ++i) body(i);
+  });
+}
 
 template <int N>
 struct Strip {
@@ -128,13 +139,13 @@ void group_norm_impl(const GroupNormArgs<T>& g) {
     T* const at = affines.template as<T>() + image * 3 * g.c;
     return {at, at + g.c, at + 2 * g.c};
   };
-  parallel_for(g.n * blocks, [&](int64_t task, int) {
+  for_each(g.n * blocks, least(g.s, kBlockRows) * g.c, [&](int64_t task) {
     const int64_t row = task % blocks * kBlockRows;
     T* const p = partial + task * 3 * g.c;
     block_sums(least(kBlockRows, g.s - row), g.c, g.x + (task / blocks * g.s + row) * g.c,
                BlockSums<T>{p, p + g.c, p + 2 * g.c});
   });
-  parallel_for(g.n, [&](int64_t image, int) {
+  for_each(g.n, blocks * g.c, [&](int64_t image) {
     const Affine<T> a = affine(image);
     for (int64_t group = 0; group < g.groups; ++group) {
       const int64_t first = group * per_group, last = first + per_group;
@@ -148,9 +159,8 @@ void group_norm_impl(const GroupNormArgs<T>& g) {
       }
     }
   });
-  parallel_for(g.n * blocks, [&](int64_t task, int) {
-    apply(g, task / blocks, task % blocks, affine(task / blocks));
-  });
+  for_each(g.n * blocks, least(g.s, kBlockRows) * g.c,
+           [&](int64_t task) { apply(g, task / blocks, task % blocks, affine(task / blocks)); });
 }
 
 // d act(z) / dz times dy
@@ -228,7 +238,7 @@ void group_norm_backward_impl(const GroupNormBackwardArgs<T>& g) {
     ch.weight[k] = g.weight != nullptr ? g.weight[k] : T(1);
     ch.bias[k] = g.bias != nullptr ? g.bias[k] : T(0);
   }
-  parallel_for(g.n * blocks, [&](int64_t task, int) {
+  for_each(g.n * blocks, least(g.s, kBlockRows) * g.c, [&](int64_t task) {
     const int64_t image = task / blocks, row = task % blocks * kBlockRows;
     const Channels<T> ch = channels_of(image);
     T* const p = partial + task * 2 * g.c;
@@ -239,7 +249,7 @@ void group_norm_backward_impl(const GroupNormBackwardArgs<T>& g) {
                      acc[1] = fma(d.dz, d.xhat, acc[1]);
                    });
   });
-  parallel_for(g.n, [&](int64_t image, int) {
+  for_each(g.n, blocks * g.c, [&](int64_t image) {
     double* const sum = sums + image * 2 * g.c;
     for (int64_t k = 0; k < 2 * g.c; ++k) {
       sum[k] = 0;
@@ -256,7 +266,7 @@ void group_norm_backward_impl(const GroupNormBackwardArgs<T>& g) {
     g.dbias[k] = static_cast<T>(dbias);
     g.dweight[k] = static_cast<T>(dweight);
   }
-  parallel_for(g.n * blocks, [&](int64_t task, int) {
+  for_each(g.n * blocks, least(g.s, kBlockRows) * g.c, [&](int64_t task) {
     const int64_t image = task / blocks, first = image * g.s + task % blocks * kBlockRows;
     const Channels<T> ch = channels_of(image);
     for (int64_t row = first; row < least(first + kBlockRows, (image + 1) * g.s); ++row)
@@ -279,7 +289,7 @@ template <class T>
 void layer_norm_impl(const LayerNormArgs<T>& g) {
   if (g.c == 0) return;
   const double count = static_cast<double>(g.c);
-  parallel_for(blocks_of(g.rows), [&](int64_t task, int) {
+  for_each(blocks_of(g.rows), least(g.rows, kBlockRows) * g.c, [&](int64_t task) {
     const int64_t first = task * kBlockRows;
     for (int64_t row = first; row < least(first + kBlockRows, g.rows); ++row) {
       const T* x = g.x + row * g.c;
@@ -333,7 +343,7 @@ void layer_norm_backward_impl(const LayerNormBackwardArgs<T>& g) {
   const bool affine = g.dweight != nullptr;
   const Scratch partials(checked_bytes(affine ? blocks * 2 * g.c : 0, sizeof(T)));
   T* const partial = partials.template as<T>();
-  parallel_for(g.c == 0 ? 0 : blocks, [&](int64_t task, int) {
+  for_each(g.c == 0 ? 0 : blocks, least(g.rows, kBlockRows) * g.c, [&](int64_t task) {
     const int64_t first = task * kBlockRows, rows = least(kBlockRows, g.rows - first);
     for (int64_t r = 0; r < rows; ++r) layer_norm_row(g, first + r);
     if (!affine) return;

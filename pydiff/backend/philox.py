@@ -19,7 +19,8 @@ def uniform(
     seed: int, first_image: int, step: int, stream: int, images: int, n: int, dtype: np.dtype[Any]
 ) -> Array:
     words = _words(seed, first_image, step, stream, images, n)
-    return _in_unit_interval(words).reshape(images, 4 * words.shape[1])[:, :n].astype(dtype)
+    u = _in_unit_interval(words).reshape(images, 4 * words.shape[1])[:, :n].astype(dtype)
+    return np.minimum(u, np.nextafter(dtype.type(1), dtype.type(0)))  # float32 would round up to 1
 
 
 def normal(

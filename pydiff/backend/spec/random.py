@@ -25,8 +25,8 @@ def uniform(
     n: int,
     dtype: DTypeLike = np.float32,
 ) -> Array:
-    """Uniform numbers (u + 1/2) 2^-32, computed in float64 and rounded once to `dtype`: in (0, 1)
-    for float64; float32 rounds the largest to 1. -> (images, n)
+    """Uniform numbers (u + 1/2) 2^-32, computed in float64 and rounded once to `dtype`, but
+    never up to 1: in (0, 1). -> (images, n)
 
     seed 0 to 2^64 - 1; first_image + images, step and stream below 2^32; n at most 2^34.
     """
