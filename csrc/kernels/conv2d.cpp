@@ -216,9 +216,10 @@ void backward_weight_impl(const Conv2dArgs<T>& a) {
   if (m == 0 || n == 0) return;
   if (is_matmul(a)) return matmul({a.x, a.y, nullptr, a.weight, 1, m, n, k, 0, 0, true, false});
 
-  constexpr int64_t most_rows = 224, most_cols = 512, depth = Tile<T>::depth;
+  constexpr int64_t most_cols = 512, depth = Tile<T>::depth;
   const int64_t parts = depth_parts(m, n, k), part = ceil_div(k, parts);
-  const int64_t row_tasks = ceil_div(m, most_rows), col_tasks = ceil_div(n, most_cols);
+  const int64_t row_tasks = ceil_div(m, 224), most_rows = ceil_div(m, row_tasks),
+                col_tasks = ceil_div(n, most_cols);
   const int64_t block = depth * most_rows, per_thread = block + depth * Tile<T>::cols;
   const Scratch sums(checked_bytes(parts > 1 ? parts * m * n : 0, sizeof(T)));
   const Scratch scratch(checked_bytes(num_threads() * per_thread, sizeof(T)));

@@ -172,6 +172,10 @@ void pack_panel(int64_t k, int64_t cols, const T* b, int64_t ldb, bool transpose
   }
   for (int64_t i = 0; i < k; ++i) {
     T* row = to + i * ld;
+    // Short pieces of rows far apart: more than the hardware foresees.
+    const T* soon = b + least(i + 16, k - 1) * ldb;
+    __builtin_prefetch(soon);
+    __builtin_prefetch(soon + cols - 1);
     if (cols < ld) {
       for (int j = 0; j < ld; j += Vec<T>::width) store(row + j, zero<T>());
     }
@@ -221,7 +225,8 @@ void product(int64_t m, int64_t n, int64_t k, const A& a_at, const B& b_at, T* c
   constexpr int64_t line = 64 / sizeof(T);
   int64_t i = 0;
   do {
-    const int64_t depth = least(Tile<T>::depth, k - i);
+    // A column of a brings a whole cache line per step: half the depth keeps those lines close.
+    const int64_t depth = least(kColumns ? Tile<T>::depth / 2 : Tile<T>::depth, k - i);
     const View<T> a = a_at(i, depth);
     const bool last = i + depth == k;
     const int64_t a_step = kColumns ? 1 : a.ld;
@@ -252,7 +257,8 @@ struct Grid {
 };
 
 // Tasks of at most 16 x 16 tiles (a: 14 * 16 rows * depth = 229 KB, which the second-level cache
-// holds), halved while they are fewer than 16 and hold more than a megaflop.
+// holds), halved while they are fewer than 8 and hold more than four megaflops. Columns are cut
+// first: tasks that share columns fetch b twice, often from far; a is near.
 template <class T>
 Grid grid(int64_t batch, int64_t m, int64_t n, int64_t k) {
   constexpr int tile_rows = Tile<T>::rows, tile_cols = Tile<T>::cols;
@@ -263,9 +269,10 @@ Grid grid(int64_t batch, int64_t m, int64_t n, int64_t k) {
     g.col_tasks = ceil_div(n, cols * tile_cols);
     g.rows = ceil_div(m, g.row_tasks);
     g.cols = ceil_div(panels<T>(n), g.col_tasks) * tile_cols;
-    const bool enough = batch * g.row_tasks * g.col_tasks >= 16;
-    if (enough || g.rows * g.cols * k <= (1 << 19) || rows * cols == 1) return g;
-    (rows >= cols ? rows : cols) = (most(rows, cols) + 1) / 2;
+    const bool enough = batch * g.row_tasks * g.col_tasks >= 8;
+    if (enough || g.rows * g.cols * k <= (1 << 21) || rows * cols == 1) return g;
+    int64_t& cut = cols == 1 || (rows > 1 && g.rows > 2 * g.cols) ? rows : cols;
+    cut = (cut + 1) / 2;
   }
 }
 
