@@ -14,8 +14,11 @@ cd "$work"
 find pydiff -name '*.so' -delete
 PYDIFF_SANITIZE=$kind ${PYTHON:-python} setup.py -q build_ext --inplace
 
+# glibc hands the thread-local storage of a finished thread to the next one behind TSan's back.
+echo 'race:_dl_deallocate_tls' > tsan.supp
 library=asan
 [ "$kind" != thread ] || library=tsan
 LD_PRELOAD="$(g++ -print-file-name=lib$library.so) $(g++ -print-file-name=libstdc++.so)" \
-  ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=report_signal_unsafe=0 UBSAN_OPTIONS=print_stacktrace=1 \
+  ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=suppressions=$work/tsan.supp:die_after_fork=0:report_signal_unsafe=0 \
+  UBSAN_OPTIONS=print_stacktrace=1 \
   PYTHONMALLOC=malloc ${PYTHON:-python} -m pytest -q -p no:cacheprovider tests/native "$@"
