@@ -13,7 +13,7 @@ namespace pydiff::PYDIFF_ISA_NAMESPACE {
 namespace {
 
 constexpr int64_t kQueries = 64, kKeys = 128;
-constexpr int64_t kPackedBytes = 64 << 20;  // operands packed at a time
+constexpr int64_t kWholeHeads = 8;  // from so many heads on, each is one task, packed in its cache
 
 // (t, d) of one image and head inside (n, t, heads * d)
 template <class T>
@@ -159,26 +159,34 @@ void attention_impl(const AttentionArgs<T>& g) {
   if (pairs * g.tq == 0 || g.d == 0) return;
   const int64_t k_size = packed_columns<T>(g.tk, g.d), v_size = packed_rows<T>(g.tk, g.d);
   const int64_t each = k_size + v_size, per_thread = kQueries * (kKeys + copy_stride<T>(g.d));
-  const int64_t group =
-      most(1, least(pairs, kPackedBytes / (each * static_cast<int64_t>(sizeof(T)))));
-  const Scratch operands(checked_bytes(group * each, sizeof(T)));
+  const bool whole = pairs >= kWholeHeads;
+  const Scratch operands(checked_bytes((whole ? num_threads() : pairs) * each, sizeof(T)));
   const Scratch works(checked_bytes(num_threads() * per_thread, sizeof(T)));
-  T* const packed = operands.template as<T>();
-  for (int64_t first = 0; first < pairs; first += group) {
-    const int64_t count = least(group, pairs - first);
-    parallel_for(2 * count, [&](int64_t task, int) {
-      const int64_t i = task / 2, pair = first + i;
-      if (task % 2 == 0)
-        pack(head_view(g.k, pair, g.tk, g.heads, g.d), true, packed + i * each);
-      else
-        pack(head_view(g.v, pair, g.tk, g.heads, g.d), false, packed + i * each + k_size);
+  const auto packed_at = [&](int64_t i) { return operands.template as<T>() + i * each; };
+  const auto work_of = [&](int thread) { return works.template as<T>() + thread * per_thread; };
+  const auto keys_of = [&](int64_t pair) { return head_view(g.k, pair, g.tk, g.heads, g.d); };
+  const auto values_of = [&](int64_t pair) { return head_view(g.v, pair, g.tk, g.heads, g.d); };
+  if (whole) {
+    parallel_for(pairs, [&](int64_t pair, int thread) {
+      T* const keys = packed_at(thread);
+      pack(keys_of(pair), true, keys);
+      pack(values_of(pair), false, keys + k_size);
+      for (int64_t tile = 0; tile < tiles; ++tile)
+        attend(g, pair, tile * kQueries, keys, keys + k_size, work_of(thread));
     });
-    parallel_for(count * tiles, [&](int64_t task, int thread) {
-      const T* const keys = packed + task / tiles * each;
-      attend(g, first + task / tiles, task % tiles * kQueries, keys, keys + k_size,
-             works.template as<T>() + thread * per_thread);
-    });
+    return;
   }
+  parallel_for(2 * pairs, [&](int64_t task, int) {
+    const int64_t pair = task / 2;
+    if (task % 2 == 0)
+      pack(keys_of(pair), true, packed_at(pair));
+    else
+      pack(values_of(pair), false, packed_at(pair) + k_size);
+  });
+  parallel_for(pairs * tiles, [&](int64_t task, int thread) {
+    const T* const keys = packed_at(task / tiles);
+    attend(g, task / tiles, task % tiles * kQueries, keys, keys + k_size, work_of(thread));
+  });
 }
 
 // ---- backward: p = exp(s - lse), ds = p (dy v^T - dot) scale with dot = sum(dy o),
@@ -293,39 +301,36 @@ void attention_backward_impl(const AttentionBackwardArgs<T>& g) {
     }
     return;
   }
-  constexpr int64_t whole_heads = 8;
+  const bool whole = pairs >= kWholeHeads;
   const int64_t each = Operands<T>::size(g), per_thread = BackwardWork<T>::size(g.d);
-  const int64_t fit = kPackedBytes / (each * static_cast<int64_t>(sizeof(T)));
-  const int64_t group = most(1, least(pairs, fit));
-  const Scratch operands(checked_bytes(group * each, sizeof(T)));
+  const Scratch operands(checked_bytes((whole ? num_threads() : pairs) * each, sizeof(T)));
   const Scratch works(checked_bytes(num_threads() * per_thread, sizeof(T)));
-  const auto operands_of = [&](int64_t i) {
+  const auto operands_at = [&](int64_t i) {
     return Operands<T>(g, operands.template as<T>() + i * each);
   };
   const auto work_of = [&](int thread) {
     return BackwardWork<T>(works.template as<T>() + thread * per_thread, g.d);
   };
-  const int64_t q_tasks = ceil_div(g.tq, kQueries), k_tasks = ceil_div(g.tk, kKeys);
-  for (int64_t first = 0; first < pairs; first += group) {
-    const int64_t count = least(group, pairs - first);
-    parallel_for(count, [&](int64_t i, int) { operands_of(i).fill(g, first + i); });
-    if (count >= whole_heads) {
-      parallel_for(count, [&](int64_t i, int thread) {
-        backward_part(g, first + i, 0, g.tq, 0, g.tk, true, true, operands_of(i), work_of(thread));
-      });
-      continue;
-    }
-    parallel_for(count * (q_tasks + k_tasks), [&](int64_t task, int thread) {
-      const int64_t i = task / (q_tasks + k_tasks), part = task % (q_tasks + k_tasks);
-      const int64_t q = part * kQueries, k = (part - q_tasks) * kKeys;
-      if (part < q_tasks)
-        backward_part(g, first + i, q, least(q + kQueries, g.tq), 0, g.tk, true, false,
-                      operands_of(i), work_of(thread));
-      else
-        backward_part(g, first + i, 0, g.tq, k, least(k + kKeys, g.tk), false, true, operands_of(i),
-                      work_of(thread));
+  if (whole) {
+    parallel_for(pairs, [&](int64_t pair, int thread) {
+      const Operands<T> b = operands_at(thread);
+      b.fill(g, pair);
+      backward_part(g, pair, 0, g.tq, 0, g.tk, true, true, b, work_of(thread));
     });
+    return;
   }
+  const int64_t q_tasks = ceil_div(g.tq, kQueries), k_tasks = ceil_div(g.tk, kKeys);
+  parallel_for(pairs, [&](int64_t pair, int) { operands_at(pair).fill(g, pair); });
+  parallel_for(pairs * (q_tasks + k_tasks), [&](int64_t task, int thread) {
+    const int64_t pair = task / (q_tasks + k_tasks), part = task % (q_tasks + k_tasks);
+    const int64_t q = part * kQueries, k = (part - q_tasks) * kKeys;
+    if (part < q_tasks)
+      backward_part(g, pair, q, least(q + kQueries, g.tq), 0, g.tk, true, false, operands_at(pair),
+                    work_of(thread));
+    else
+      backward_part(g, pair, 0, g.tq, k, least(k + kKeys, g.tk), false, true, operands_at(pair),
+                    work_of(thread));
+  });
 }
 
 }  // namespace
