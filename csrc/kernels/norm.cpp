@@ -29,6 +29,27 @@ void for_each(int64_t count, int64_t elements, const F& body) {
   });
 }
 
+// before(image, block) for all blocks of an image, then middle(image), then after(image, block).
+// Many images: each goes through all three while the cache holds it. Few: all blocks at once.
+template <class Before, class Middle, class After>
+void in_phases(int64_t images, int64_t blocks, int64_t elements, const Before& before,
+               const Middle& middle, const After& after) {
+  if (images >= 8) {
+    for_each(images, blocks * elements, [&](int64_t image) {
+      for (int64_t b = 0; b < blocks; ++b) before(image, b);
+      middle(image);
+      for (int64_t b = 0; b < blocks; ++b) after(image, b);
+    });
+    return;
+  }
+  const auto each_block = [&](const auto& body) {
+    for_each(images * blocks, elements, [&](int64_t i) { body(i / blocks, i % blocks); });
+  };
+  each_block(before);
+  for_each(images, blocks * elements / kBlockRows, middle);
+  each_block(after);
+}
+
 template <int N>
 struct Strip {
   static constexpr int vectors = N;
@@ -88,7 +109,7 @@ struct Moments {
 template <class T>
 Moments combine(const GroupNormArgs<T>& g, const T* partial, int64_t first, int64_t last) {
   const int64_t blocks = blocks_of(g.s);
-  const double count = static_cast<double>(g.s) * static_cast<double>(last - first);
+  const double count = g.s > 0 ? static_cast<double>(g.s * (last - first)) : 1;
   double total = 0, squares = 0;
   const auto each = [&](const auto& body) {
     for (int64_t b = 0; b < blocks; ++b) {
@@ -130,7 +151,7 @@ void apply(const GroupNormArgs<T>& g, int64_t image, int64_t block, const Affine
 // x (n, s, c) -> y (n, s, c), mean (n, groups), rstd (n, groups)
 template <class T>
 void group_norm_impl(const GroupNormArgs<T>& g) {
-  if (g.n == 0 || g.s == 0 || g.c == 0) return;
+  if (g.n == 0 || g.c == 0) return;
   const int64_t blocks = blocks_of(g.s), per_group = g.c / g.groups;
   const Scratch partials(checked_bytes(g.n * blocks * 3 * g.c, sizeof(T)));
   const Scratch affines(checked_bytes(g.n * 3 * g.c, sizeof(T)));
@@ -139,13 +160,13 @@ void group_norm_impl(const GroupNormArgs<T>& g) {
     T* const at = affines.template as<T>() + image * 3 * g.c;
     return {at, at + g.c, at + 2 * g.c};
   };
-  for_each(g.n * blocks, least(g.s, kBlockRows) * g.c, [&](int64_t task) {
-    const int64_t row = task % blocks * kBlockRows;
-    T* const p = partial + task * 3 * g.c;
-    block_sums(least(kBlockRows, g.s - row), g.c, g.x + (task / blocks * g.s + row) * g.c,
+  const auto statistics = [&](int64_t image, int64_t block) {
+    const int64_t row = block * kBlockRows;
+    T* const p = partial + (image * blocks + block) * 3 * g.c;
+    block_sums(least(kBlockRows, g.s - row), g.c, g.x + (image * g.s + row) * g.c,
                BlockSums<T>{p, p + g.c, p + 2 * g.c});
-  });
-  for_each(g.n, blocks * g.c, [&](int64_t image) {
+  };
+  const auto moments = [&](int64_t image) {
     const Affine<T> a = affine(image);
     for (int64_t group = 0; group < g.groups; ++group) {
       const int64_t first = group * per_group, last = first + per_group;
@@ -155,12 +176,14 @@ void group_norm_impl(const GroupNormArgs<T>& g) {
       for (int64_t k = first; k < last; ++k) {
         a.mean[k] = static_cast<T>(m.mean);
         a.scale[k] = static_cast<T>(m.rstd) * (g.weight != nullptr ? g.weight[k] : T(1));
-        a.shift[k] = g.bias != nullptr ? g.bias[k] : T(0);
+        const T bias = g.bias != nullptr ? g.bias[k] : T(0);
+        const double rounded_off = m.mean - static_cast<double>(a.mean[k]);
+        a.shift[k] = static_cast<T>(bias - rounded_off * static_cast<double>(a.scale[k]));
       }
     }
-  });
-  for_each(g.n * blocks, least(g.s, kBlockRows) * g.c,
-           [&](int64_t task) { apply(g, task / blocks, task % blocks, affine(task / blocks)); });
+  };
+  in_phases(g.n, blocks, least(g.s, kBlockRows) * g.c, statistics, moments,
+            [&](int64_t image, int64_t block) { apply(g, image, block, affine(image)); });
 }
 
 // d act(z) / dz times dy
@@ -238,25 +261,37 @@ void group_norm_backward_impl(const GroupNormBackwardArgs<T>& g) {
     ch.weight[k] = g.weight != nullptr ? g.weight[k] : T(1);
     ch.bias[k] = g.bias != nullptr ? g.bias[k] : T(0);
   }
-  for_each(g.n * blocks, least(g.s, kBlockRows) * g.c, [&](int64_t task) {
-    const int64_t image = task / blocks, row = task % blocks * kBlockRows;
+  const auto slopes = [&](int64_t image, int64_t block) {
+    const int64_t row = block * kBlockRows;
     const Channels<T> ch = channels_of(image);
-    T* const p = partial + task * 2 * g.c;
+    T* const p = partial + (image * blocks + block) * 2 * g.c;
     column_sums<T>(least(kBlockRows, g.s - row), g.c, {p, p + g.c},
                    [&](int64_t r, int64_t k, auto at, Vec<T>(&acc)[2]) {
                      const auto d = gradient_at(g, ch, image * g.s + row + r, k, at);
                      acc[0] = acc[0] + d.dz;
                      acc[1] = fma(d.dz, d.xhat, acc[1]);
                    });
-  });
-  for_each(g.n, blocks * g.c, [&](int64_t image) {
+  };
+  const auto means = [&](int64_t image) {
     double* const sum = sums + image * 2 * g.c;
     for (int64_t k = 0; k < 2 * g.c; ++k) {
       sum[k] = 0;
       for (int64_t b = 0; b < blocks; ++b) sum[k] += partial[(image * blocks + b) * 2 * g.c + k];
     }
     group_means(g, sum, channels_of(image));
-  });
+  };
+  const auto gradient = [&](int64_t image, int64_t block) {
+    const int64_t first = image * g.s + block * kBlockRows;
+    const Channels<T> ch = channels_of(image);
+    for (int64_t row = first; row < least(first + kBlockRows, (image + 1) * g.s); ++row)
+      for_lanes<T>(g.c, [&](int64_t k, auto at) {
+        const auto d = gradient_at(g, ch, row, k, at);
+        const Vec<T> centred = fma(d.dz, load(ch.weight + k, at), -load(ch.dz_mean + k, at));
+        const Vec<T> dx = fnma(d.xhat, load(ch.dz_xhat_mean + k, at), centred);
+        store(g.dx + row * g.c + k, load(ch.rstd + k, at) * dx, at);
+      });
+  };
+  in_phases(g.n, blocks, least(g.s, kBlockRows) * g.c, slopes, means, gradient);
   for (int64_t k = 0; g.dweight != nullptr && k < g.c; ++k) {
     double dbias = 0, dweight = 0;
     for (int64_t image = 0; image < g.n; ++image) {
@@ -266,17 +301,6 @@ void group_norm_backward_impl(const GroupNormBackwardArgs<T>& g) {
     g.dbias[k] = static_cast<T>(dbias);
     g.dweight[k] = static_cast<T>(dweight);
   }
-  for_each(g.n * blocks, least(g.s, kBlockRows) * g.c, [&](int64_t task) {
-    const int64_t image = task / blocks, first = image * g.s + task % blocks * kBlockRows;
-    const Channels<T> ch = channels_of(image);
-    for (int64_t row = first; row < least(first + kBlockRows, (image + 1) * g.s); ++row)
-      for_lanes<T>(g.c, [&](int64_t k, auto at) {
-        const auto d = gradient_at(g, ch, row, k, at);
-        const Vec<T> centred = fma(d.dz, load(ch.weight + k, at), -load(ch.dz_mean + k, at));
-        const Vec<T> dx = fnma(d.xhat, load(ch.dz_xhat_mean + k, at), centred);
-        store(g.dx + row * g.c + k, load(ch.rstd + k, at) * dx, at);
-      });
-  });
 }
 
 template <class T, class At>

@@ -243,8 +243,7 @@ def test_norms_keep_their_digits_far_from_zero(isa, rng):
     )
     np.testing.assert_allclose(mean, right_mean, rtol=1e-6)
     np.testing.assert_allclose(rstd, right_rstd, rtol=1e-6)
-    rounded_mean = np.abs(right_mean).max() * np.finfo(np.float32).eps  # mean is a float32
-    assert np.abs(y - right).max() <= rounded_mean * right_rstd.max() + 1e-5
+    assert np.abs(y - right).max() <= 5e-6  # although the mean as float32 is off by up to 3e-5
 
 
 @pytest.mark.parametrize("isa", ISAS)
