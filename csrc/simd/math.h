@@ -45,7 +45,7 @@ PYDIFF_INLINE Vec<T> exp_reduced(Vec<T> x, Vec<T>* n) {
 template <class T>
 PYDIFF_INLINE Vec<T> exp(Vec<T> x) {
   Vec<T> n;
-  x = min(max(x, set1<T>(Ln2<T>::exp_min)), set1<T>(Ln2<T>::exp_max));
+  x = min_or_second(set1<T>(Ln2<T>::exp_max), max_or_second(set1<T>(Ln2<T>::exp_min), x));
   const Vec<T> p = exp_reduced(x, &n);
   return ldexp_(p + set1<T>(T(1)), n);
 }
