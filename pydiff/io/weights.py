@@ -187,10 +187,13 @@ def write_weights(
     everything = {"format": "pt", **(metadata or {})}
 
     def write(temporary: Path) -> None:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         try:
             save_file(contiguous, temporary, metadata=everything)
         except SafetensorError as error:
             raise OSError(str(error)) from error
+        temporary.chmod(mode)  # safetensors 0.8.0 leaves 0600, unreadable for other users
 
     atomic_write(path, write)
 

@@ -216,3 +216,10 @@ def test_write_errors_leave_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(WriteError):
         write_weights(tmp_path / "folder", {"a": BASE})
     assert os.listdir(tmp_path) == ["folder"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
+def test_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "any").touch()
+    write_weights(tmp_path / "w", {"a": BASE})
+    assert (tmp_path / "w").stat().st_mode == (tmp_path / "any").stat().st_mode
