@@ -1,13 +1,16 @@
-"""For every test: no network, one hypothesis profile, fixed seeds."""
+"""For every test: no network, one hypothesis profile, fixed seeds, the pydiff that is installed."""
 
 from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+import pydiff
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # for peers, and for the child processes that the guard misses
 
@@ -15,6 +18,16 @@ settings.register_profile(
     "pydiff", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("pydiff")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _children_import_the_same_package(tmp_path_factory):
+    """A child started in the source tree would find the sources, which may not be built."""
+    home = str(Path(pydiff.__file__).parents[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", home, prepend=os.pathsep)
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
