@@ -21,7 +21,7 @@ examples:
   pydiff demo --steps 300           quicker and blurrier
   pydiff sample pydiff-demo         more images from what was trained
 """
-STEPS, BATCH, LEARNING_RATE = 1100, 128, 2e-3
+STEPS, BATCH, LEARNING_RATE = 900, 128, 2e-3
 GRID = 100  # images on a sheet: ten of each digit
 DDIM_STEPS, DDPM_STEPS = 50, 250
 
