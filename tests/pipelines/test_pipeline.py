@@ -227,3 +227,16 @@ def test_a_pipeline_that_diffusers_wrote_draws_the_same_images(tmp_path, set_alp
 def test_builtin_digits_load_and_are_small():
     pipeline = digits()
     assert pipeline.image_shape == (8, 8, 1) and pipeline.num_classes == 10
+    images = pipeline(20, 30, class_labels=np.arange(20) % 10)
+    assert 0.2 < images.mean() < 0.5 and images.std() > 0.3  # strokes on black, not noise or grey
+
+
+def test_threads_share_one_pipeline(labelled):
+    from concurrent.futures import ThreadPoolExecutor
+
+    jobs = [(seed, sampler) for seed in range(6) for sampler in ("ddim", "ddpm")]
+    alone = [labelled(2, 4, sampler, seed=seed) for seed, sampler in jobs]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda job: labelled(2, 4, job[1], seed=job[0]), jobs))
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(a, b)
