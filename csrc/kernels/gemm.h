@@ -241,7 +241,7 @@ void product(int64_t m, int64_t n, int64_t k, const A& a_at, const B& b_at, T* c
         const int rows = static_cast<int>(ceil_div(m - row, left));
         t.next = reinterpret_cast<const char*>(a.next == nullptr ? next_b : t.a + rows * a_step);
         any_tile<T, kColumns>(rows, cols, t);
-        next_b += depth * line;
+        if (b.next != nullptr) next_b += depth * line;  // what follows b may be another thread's
         t.a += rows * a_step;
         t.c += rows * ldc;
         row += rows;
