@@ -9,10 +9,6 @@ namespace {
 
 constexpr int64_t kGrain = 32768;  // elements per task: some microseconds
 
-PYDIFF_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-PYDIFF_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-PYDIFF_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // body(begin, count) over [0, n) in tasks of kGrain elements
 template <class F>
 void for_chunks(int64_t n, const F& body) {

@@ -28,10 +28,6 @@ struct Tile {
   static constexpr int depth = 32768 / (cols * static_cast<int>(sizeof(T)));
 };
 
-PYDIFF_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-PYDIFF_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-PYDIFF_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-
 // Element (r, i) of a is at a[r * lda + i], or a[i * lda + r] where the template says columns.
 template <class T>
 struct TileArgs {

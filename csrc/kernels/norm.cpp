@@ -17,7 +17,6 @@ constexpr int64_t kBlockRows = 64;
 
 constexpr int64_t kGrain = 32768;  // elements per task: some microseconds
 
-PYDIFF_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 PYDIFF_INLINE int64_t blocks_of(int64_t rows) { return (rows + kBlockRows - 1) / kBlockRows; }
 
 // body(i) for i < count, each of some `elements`, in tasks of at least kGrain elements

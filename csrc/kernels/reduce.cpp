@@ -10,10 +10,6 @@ namespace {
 
 constexpr int64_t kBlock = 16384;  // elements reduced by one task
 
-PYDIFF_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-PYDIFF_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-PYDIFF_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 struct Sum {
   template <class T>
   PYDIFF_INLINE Vec<T> start() const {

@@ -10,10 +10,6 @@ namespace {
 
 constexpr int64_t kGrain = 16384;  // elements written per task
 
-PYDIFF_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-PYDIFF_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-PYDIFF_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // body(i) for i in [0, n), each worth `size` elements
 template <class F>
 void for_items(int64_t n, int64_t size, const F& body) {

@@ -14,6 +14,11 @@
 namespace pydiff::PYDIFF_ISA_NAMESPACE {
 namespace {
 
+// Sizes; std::min and its like may not be used in files built for one instruction set.
+PYDIFF_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+PYDIFF_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+PYDIFF_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 template <class T>
 struct Vec;  // `width` lanes of T in one register
 template <class T>
