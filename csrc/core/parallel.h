@@ -1,5 +1,5 @@
-// The only doorway to threads: OpenMP, or std::thread where the build has no OpenMP and in forked
-// children, where libgomp would wait forever for threads that fork did not copy.
+// The only doorway to threads: pydiff's own pool, or OpenMP in builds that ask for it, save in
+// forked children, where libgomp would wait forever for threads that fork did not copy.
 #pragma once
 #include <cstddef>
 #include <cstdint>
