@@ -38,7 +38,16 @@ def squared_error(a: Array, b: Array, y: Array, scale: float) -> None: ...
 def softmax(x: Array, y: Array) -> None: ...
 def softmax_backward(dy: Array, y: Array, dx: Array) -> None: ...
 def matmul(
-    a: Array, b: Array, bias: Array | None, c: Array, transpose_a: bool, transpose_b: bool
+    a: Array,
+    b: Array,
+    bias: Array | None,
+    c: Array,
+    transpose_a: bool,
+    transpose_b: bool,
+    packed: Array | None = None,
+    residual: Array | None = None,
+    scale: float = 1.0,
+    act: int = 0,
 ) -> None: ...
 def conv2d(
     x: Array,
@@ -49,13 +58,39 @@ def conv2d(
     stride_w: int,
     pad_top: int,
     pad_left: int,
+    algorithm: int = -1,
+    packed: Array | None = None,
+    add: Array | None = None,
+    residual: Array | None = None,
+    scale: float = 1.0,
 ) -> None: ...
 def conv2d_backward_data(
-    dy: Array, weight: Array, dx: Array, stride_h: int, stride_w: int, pad_top: int, pad_left: int
+    dy: Array,
+    weight: Array,
+    dx: Array,
+    stride_h: int,
+    stride_w: int,
+    pad_top: int,
+    pad_left: int,
+    algorithm: int = -1,
 ) -> None: ...
 def conv2d_backward_weight(
-    x: Array, dy: Array, dweight: Array, stride_h: int, stride_w: int, pad_top: int, pad_left: int
+    x: Array,
+    dy: Array,
+    dweight: Array,
+    stride_h: int,
+    stride_w: int,
+    pad_top: int,
+    pad_left: int,
+    algorithm: int = -1,
 ) -> None: ...
+def conv2d_pack(weight: Array, packed: Array, algorithm: int) -> None: ...
+def conv2d_packed_size(
+    kh: int, kw: int, ci: int, co: int, algorithm: int, itemsize: int = 4
+) -> int: ...
+def conv2d_algorithm(
+    ho: int, wo: int, ci: int, co: int, kh: int, kw: int, stride_h: int, stride_w: int
+) -> int: ...
 def group_norm(
     x: Array,
     weight: Array | None,

@@ -9,7 +9,10 @@ from .errors import ConfigError
 
 MAX_THREADS = 1024
 
+CONV_ALGORITHMS = ("auto", "exact")
+
 _num_threads: int | None = None
+_conv_algorithm: str | None = None
 _subscribers: list[Callable[[int], object]] = []
 
 
@@ -31,6 +34,32 @@ def set_num_threads(n: int) -> None:
     _num_threads = _checked("set_num_threads", n)
     for apply in _subscribers:
         apply(_num_threads)
+
+
+def conv_algorithm() -> str:
+    """How convolutions are computed: "auto" or "exact".
+
+    The value given to `set_conv_algorithm`; else `PYDIFF_CONV_ALGORITHM`; else "auto", which takes
+    Winograd's algorithms for 3x3 kernels where they are faster (errors: docs/performance.md).
+    "exact" always multiplies directly.
+    """
+    global _conv_algorithm
+    if _conv_algorithm is None:
+        name = os.environ.get("PYDIFF_CONV_ALGORITHM") or "auto"
+        _conv_algorithm = _checked_algorithm("PYDIFF_CONV_ALGORITHM", name)
+    return _conv_algorithm
+
+
+def set_conv_algorithm(name: str) -> None:
+    """Compute convolutions by "auto" or "exact" from now on. Raises ConfigError for other names."""
+    global _conv_algorithm
+    _conv_algorithm = _checked_algorithm("set_conv_algorithm", name)
+
+
+def _checked_algorithm(where: str, name: str) -> str:
+    if name not in CONV_ALGORITHMS:
+        raise ConfigError(f"{where}: {name!r}; allowed: {', '.join(CONV_ALGORITHMS)}")
+    return name
 
 
 def on_num_threads(apply: Callable[[int], object]) -> None:

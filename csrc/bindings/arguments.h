@@ -63,6 +63,35 @@ template <class T>
 Array<T> output(const char* op, const char* name, py::handle object) {
   return Array<T>(op, name, object, kWrite);
 }
+// Rows as `row_stride` takes them
+template <class T>
+Array<T> input_rows(const char* op, const char* name, py::handle object) {
+  return Array<T>(op, name, object, kRead | kStrided);
+}
+template <class T>
+Array<T> output_rows(const char* op, const char* name, py::handle object) {
+  return Array<T>(op, name, object, kWrite | kStrided);
+}
+
+// Elements from one row to the next of an array whose last axis is contiguous and whose other axes
+// step through memory as one: a contiguous array, or some channels of one.
+template <class T>
+int64_t row_stride(const char* op, const Array<T>& array) {
+  const int last = array.ndim - 1;
+  const ssize_t item = sizeof(T);
+  bool rows = last >= 1 && (array.shape[last] <= 1 || array.strides[last] == item);
+  ssize_t step = 0, spanned = 1;  // bytes per row; rows below the axis
+  for (int i = last - 1; rows && i >= 0; --i) {
+    if (array.shape[i] == 1) continue;
+    if (step == 0) step = array.strides[i];
+    rows = array.strides[i] == step * spanned && step > 0;
+    spanned *= array.shape[i];
+  }
+  if (array.size == 0 || step == 0) return last >= 0 ? array.shape[last] : 0;
+  if (!rows || step % item != 0 || step / item < array.shape[last])
+    fail_value(op, std::string(array.name) + " must be contiguous, or channels of such an array");
+  return step / item;
+}
 
 // "(2, 3)"
 std::string shape_text(int ndim, const ssize_t* shape);

@@ -78,31 +78,62 @@ struct RowBackwardArgs {
   int64_t rows, n;
 };
 
-// c[i] (m, n) = op(a[i]) op(b[i]) + bias for i in batch. op(a) is (m, k): a is stored (m, k), or
-// (k, m) where transpose_a; op(b) is (k, n): b is stored (k, n), or (n, k) where transpose_b.
-// a_batch, b_batch: elements from one matrix to the next, 0 to share one. bias (n,) or null.
+// c[i] (m, n) = act(scale * (op(a[i]) op(b[i]) + bias + residual[i])) for i in batch. op(a) is
+// (m, k): a is stored (m, k), or (k, m) where transpose_a; op(b) is (k, n): b is stored (k, n), or
+// (n, k) where transpose_b. a_batch, b_batch: elements from one matrix to the next, 0 to share one.
+// lda, ldc, ld_residual: from one stored row to the next; c and residual are contiguous where
+// batch > 1. bias (n,), residual (m, n): each may be null. packed: b, if only one, as conv2d_pack
+// leaves a 1x1 kernel for kDirect, or null.
 template <class T>
 struct MatmulArgs {
   const T* a;
   const T* b;
   const T* bias;
   T* c;
+  const T* packed;
+  const T* residual;
   int64_t batch, m, n, k;
   int64_t a_batch, b_batch;
+  int64_t lda, ldc, ld_residual;
+  T scale;
+  Activation act;
   bool transpose_a, transpose_b;
 };
 
+// How a convolution is computed: as an implicit matrix product, or by F(2x2, 3x3) or F(4x4, 3x3).
+enum ConvAlgorithm : int { kDirect = 0, kWinograd2 = 2, kWinograd4 = 4 };
+
 // x (n, h, w, ci), weight (kh, kw, ci, co), bias (co,) or null, y (n, ho, wo, co).
-// conv2d reads x, weight, bias and writes y; backward_data reads y (= dy) and weight and writes x;
-// backward_weight reads x and y (= dy) and writes weight. Pointers are non-const for that reason.
+// conv2d reads x, weight, bias and writes y = scale * (x * weight + bias + add + residual) with add
+// (n, co) and residual (n, ho, wo, co), each may be null; backward_data reads y (= dy) and weight
+// and writes x; backward_weight reads x and y (= dy) and writes weight. Pointers are non-const for
+// that reason. packed: what conv2d_pack makes of weight for `algorithm`, or null: made on the way.
+// ldx, ldy, ld_add, ld_residual: elements from one pixel (of add: image) to the next.
 template <class T>
 struct Conv2dArgs {
   T* x;
   T* weight;
   T* bias;
   T* y;
+  const T* packed;
+  const T* add;
+  const T* residual;
   int64_t n, h, w, ci, co, kh, kw, ho, wo;
   int64_t stride_h, stride_w, pad_top, pad_left;
+  int64_t ldx, ldy, ld_add, ld_residual;
+  T scale;
+  ConvAlgorithm algorithm;
+};
+
+// packed (conv_packed_size,) from weight (kh, kw, ci, co). reversed: of the convolution that takes
+// y back to x, whose taps run backwards and whose channels are swapped (Winograd only).
+template <class T>
+struct ConvPackArgs {
+  const T* weight;
+  T* packed;
+  int64_t kh, kw, ci, co;
+  ConvAlgorithm algorithm;
+  bool reversed;
 };
 
 // x, y (n, s, c) with s = h*w positions; weight, bias (c,) or null; mean, rstd (n, groups).

@@ -1,6 +1,6 @@
 // 2-D convolution as an implicit matrix product over (kh, kw, ci): each task gathers the pixels it
 // needs, a cache block at a time. A 1x1 convolution is a matrix product as it stands.
-#include "kernels/gemm.h"
+#include "kernels/conv2d.h"
 
 namespace pydiff::PYDIFF_ISA_NAMESPACE {
 namespace {
@@ -12,6 +12,7 @@ struct Pixels {
   const T* x;
   int64_t n, h, w, c;
   int64_t oh, ow, kh, kw, stride_h, stride_w, top, left;
+  int64_t ld;  // elements from one pixel of x to the next
   int64_t rows() const { return n * oh * ow; }
   int64_t cols() const { return kh * kw * c; }
 };
@@ -25,19 +26,19 @@ PYDIFF_INLINE void zero_row(int64_t n, T* to) {
   for_lanes<T>(n, [&](int64_t i, auto at) { store(to + i, zero<T>(), at); });
 }
 
-// Columns e0 .. e1 of (tx, c) for `count` pixels from (oy, ox) on, all in image row iy. Per pixel
-// the columns inside the image are one run, since (tx, c) runs along the image row.
+// Columns e0 .. e1 of (tx, c), or of c at one tap tx, for `count` pixels from (oy, ox) on, all in
+// image row iy. Per pixel the columns inside the image are one run: (tx, c) runs along the row.
 template <class T>
-void gather_run(const Pixels<T>& g, const T* image_row, int64_t ox, int64_t count, int64_t e0,
-                int64_t e1, T* to, int64_t ld) {
-  const int64_t step = g.stride_w * g.c;
-  int64_t start = (ox * g.stride_w - g.left) * g.c;
+void gather_run(const Pixels<T>& g, const T* image_row, int64_t ox, int64_t tx, int64_t count,
+                int64_t e0, int64_t e1, T* to, int64_t ld) {
+  const int64_t step = g.stride_w * g.ld, end = g.w * g.ld;
+  int64_t start = (ox * g.stride_w - g.left + tx) * g.ld;
   for (int64_t p = 0; p < count; ++p, start += step, to += ld) {
-    if (start + e0 >= 0 && start + e1 <= g.w * g.c) {
+    if (start + e0 >= 0 && start + e1 <= end) {
       copy_row(e1 - e0, image_row + start + e0, to);
       continue;
     }
-    const int64_t lo = least(most(-start, e0), e1), hi = most(least(g.w * g.c - start, e1), lo);
+    const int64_t lo = least(most(-start, e0), e1), hi = most(least(end - start, e1), lo);
     zero_row(lo - e0, to);
     copy_row(hi - lo, image_row + start + lo, to + lo - e0);
     zero_row(e1 - hi, to + hi - e0);
@@ -48,16 +49,17 @@ void gather_run(const Pixels<T>& g, const T* image_row, int64_t ox, int64_t coun
 template <class T>
 void gather(const Pixels<T>& g, int64_t row, int64_t rows, int64_t col, int64_t cols, T* to,
             int64_t ld) {
-  const int64_t width = g.kw * g.c;
+  const int64_t taps = g.ld == g.c ? g.kw : 1, width = taps * g.c;  // of one run
   for (int64_t r = 0; r < rows;) {
     const int64_t ox = (row + r) % g.ow, oy = (row + r) / g.ow % g.oh, i = (row + r) / g.ow / g.oh;
     const int64_t count = least(g.ow - ox, rows - r);
     for (int64_t e = col; e < col + cols;) {
-      const int64_t ty = e / width, iy = oy * g.stride_h - g.top + ty;
-      const int64_t e0 = e - ty * width, e1 = least(width, e0 + col + cols - e);
+      const int64_t run = e / width, tap = run * taps;
+      const int64_t iy = oy * g.stride_h - g.top + tap / g.kw;
+      const int64_t e0 = e - run * width, e1 = least(width, e0 + col + cols - e);
       T* at = to + r * ld + e - col;
       if (iy >= 0 && iy < g.h)
-        gather_run(g, g.x + (i * g.h + iy) * g.w * g.c, ox, count, e0, e1, at, ld);
+        gather_run(g, g.x + (i * g.h + iy) * g.w * g.ld, ox, tap % g.kw, count, e0, e1, at, ld);
       else
         for (int64_t p = 0; p < count; ++p) zero_row(e1 - e0, at + p * ld);
       e += e1 - e0;
@@ -85,37 +87,83 @@ bool is_matmul(const Conv2dArgs<T>& a) {
          a.pad_left == 0 && a.ho == a.h && a.wo == a.w;
 }
 
-// y (n, ho, wo, co) = x (n, h, w, ci) * weight (kh, kw, ci, co) + bias (co,), writes y.
+template <class T>
+Pixels<T> pixels_of(const Conv2dArgs<T>& a) {
+  return {a.x,  a.n,  a.h,        a.w,        a.ci,      a.ho,       a.wo,
+          a.kh, a.kw, a.stride_h, a.stride_w, a.pad_top, a.pad_left, a.ldx};
+}
+
+// The product that a 1x1 convolution is
+template <class T>
+MatmulArgs<T> as_matmul(const Conv2dArgs<T>& a) {
+  MatmulArgs<T> g{};
+  g.a = a.x;
+  g.b = a.weight;
+  g.c = a.y;
+  g.batch = 1;
+  g.m = a.n * a.ho * a.wo;
+  g.n = a.co;
+  g.k = a.ci;
+  g.lda = a.ldx;
+  g.ldc = a.ldy;
+  g.scale = 1;
+  return g;
+}
+
+// y = scale * (x * weight + bias + add + residual) as an implicit matrix product.
 // Floor: 2 n ho wo co kh kw ci flops; x, weight and y once through memory.
 template <class T>
-void conv2d_impl(const Conv2dArgs<T>& a) {
-  const Pixels<T> g{a.x,  a.n,  a.h,        a.w,        a.ci,      a.ho,      a.wo,
-                    a.kh, a.kw, a.stride_h, a.stride_w, a.pad_top, a.pad_left};
+void direct(const Conv2dArgs<T>& a) {
+  const Pixels<T> g = pixels_of(a);
   const int64_t m = g.rows(), k = g.cols(), n = a.co;
-  if (m == 0 || n == 0) return;
-  if (is_matmul(a)) return matmul({a.x, a.weight, a.bias, a.y, 1, m, n, k, 0, 0, false, false});
-
+  if (is_matmul(a) && a.add == nullptr) {
+    MatmulArgs<T> product = as_matmul(a);
+    product.packed = a.packed;
+    product.bias = a.bias;
+    product.residual = a.residual;
+    product.ld_residual = a.ld_residual;
+    product.scale = a.scale;
+    return matmul(product);
+  }
   constexpr int64_t cols = Tile<T>::cols;
   const Grid cut = grid<T>(1, m, n, k);
-  const bool shared = cut.row_tasks > 2;
+  const bool shared = a.packed != nullptr || cut.row_tasks > 2, pack = shared && !a.packed;
   const int64_t block = cut.rows * kCopyStride<T>, per_thread = block + Tile<T>::depth * cols;
-  const Scratch b_scratch(checked_bytes(shared ? panels<T>(n) * cols * k : 0, sizeof(T)));
+  const Scratch b_scratch(checked_bytes(pack ? panels<T>(n) * cols * k : 0, sizeof(T)));
   const Scratch scratch(checked_bytes(num_threads() * per_thread, sizeof(T)));
-  T* const b = b_scratch.template as<T>();
-  if (shared) pack_b(k, n, a.weight, n, false, b);
+  const T* const b = pack ? b_scratch.template as<T>() : a.packed;
+  if (pack) pack_b(k, n, a.weight, n, false, b_scratch.template as<T>());
+  const Epilogue<T> epilogue{a.add,    a.residual,    a.ho * a.wo, a.ld_add,
+                             a.ld_residual, a.scale, kNone};
   parallel_for(cut.row_tasks * cut.col_tasks, [&](int64_t task, int thread) {
     const int64_t col = task % cut.col_tasks * cut.cols, row = task / cut.col_tasks * cut.rows;
     const int64_t rows = least(cut.rows, m - row), width = least(cut.cols, n - col);
     const T* bias = a.bias == nullptr ? nullptr : a.bias + col;
     T* pixels = scratch.template as<T>() + thread * per_thread;
-    T* y = a.y + row * n + col;
+    T* y = a.y + row * a.ldy + col;
     if (shared) {
-      multiply(g, row, rows, width, Packed<T>{b + col * k, k}, y, n, bias, pixels);
+      multiply(g, row, rows, width, Packed<T>{b + col * k, k}, y, a.ldy, bias, pixels);
     } else {
       const OwnB<T> own{a.weight + col, n, false, rows, width, pixels + block};
-      multiply(g, row, rows, width, own, y, n, bias, pixels);
+      multiply(g, row, rows, width, own, y, a.ldy, bias, pixels);
     }
+    epilogue.apply(row, rows, col, width, y, a.ldy);
   });
+}
+
+// y (n, ho, wo, co) from x (n, h, w, ci), weight (kh, kw, ci, co) or its packed form; see Conv2dArgs.
+template <class T>
+void conv2d_impl(const Conv2dArgs<T>& a) {
+  if (a.n * a.ho * a.wo * a.co == 0) return;
+  a.algorithm == kDirect ? direct(a) : winograd(a);
+}
+
+template <class T>
+void pack_impl(const ConvPackArgs<T>& a) {
+  if (a.algorithm == kDirect)
+    pack_b(a.kh * a.kw * a.ci, a.co, a.weight, a.co, false, a.packed);
+  else
+    winograd_pack(a);
 }
 
 // The pixels iy = stride_h * q + py - top of x for q = qy, qy + 1, ..., and likewise in x, which
@@ -167,7 +215,8 @@ void backward_data_phase(const Conv2dArgs<T>& a, const Phase& p) {
                     1,
                     1,
                     p.taps_y - 1 - p.qy,
-                    p.taps_x - 1 - p.qx};
+                    p.taps_x - 1 - p.qx,
+                    a.co};
   const int64_t m = g.rows(), k = g.cols(), n = a.ci;
   if (m == 0 || n == 0) return;
   constexpr int64_t cols = Tile<T>::cols;
@@ -200,8 +249,17 @@ void backward_data_phase(const Conv2dArgs<T>& a, const Phase& p) {
 // (kh, kw, ci, co); writes x.
 template <class T>
 void backward_data_impl(const Conv2dArgs<T>& a) {
-  if (is_matmul(a))
-    return matmul({a.y, a.weight, nullptr, a.x, 1, a.n * a.h * a.w, a.ci, a.co, 0, 0, false, true});
+  if (a.n * a.h * a.w * a.ci == 0) return;
+  if (is_matmul(a)) {
+    MatmulArgs<T> product = as_matmul(a);
+    product.a = a.y;
+    product.c = a.x;
+    product.n = product.ldc = a.ci;
+    product.k = product.lda = a.co;
+    product.transpose_b = true;
+    return matmul(product);
+  }
+  if (a.algorithm != kDirect) return winograd_backward_data(a);
   for (int64_t py = 0; py < a.stride_h; ++py)
     for (int64_t px = 0; px < a.stride_w; ++px) backward_data_phase(a, phase(a, py, px));
 }
@@ -210,11 +268,20 @@ void backward_data_impl(const Conv2dArgs<T>& a) {
 // writes weight. The sum over pixels is cut into parts by shape.
 template <class T>
 void backward_weight_impl(const Conv2dArgs<T>& a) {
-  const Pixels<T> g{a.x,  a.n,  a.h,        a.w,        a.ci,      a.ho,      a.wo,
-                    a.kh, a.kw, a.stride_h, a.stride_w, a.pad_top, a.pad_left};
+  const Pixels<T> g = pixels_of(a);
   const int64_t m = g.cols(), n = a.co, k = g.rows();
   if (m == 0 || n == 0) return;
-  if (is_matmul(a)) return matmul({a.x, a.y, nullptr, a.weight, 1, m, n, k, 0, 0, true, false});
+  if (is_matmul(a)) {
+    MatmulArgs<T> product = as_matmul(a);
+    product.b = a.y;
+    product.c = a.weight;
+    product.m = a.ci;
+    product.k = k;
+    product.ldc = n;
+    product.transpose_a = true;
+    return matmul(product);
+  }
+  if (a.algorithm != kDirect && k > 0) return winograd_backward_weight(a);
 
   constexpr int64_t most_cols = 512, depth = Tile<T>::depth;
   const int64_t parts = depth_parts(m, n, k), part = ceil_div(k, parts);
@@ -245,6 +312,8 @@ void backward_weight_impl(const Conv2dArgs<T>& a) {
 
 void conv2d(const Conv2dArgs<float>& args) { conv2d_impl(args); }
 void conv2d(const Conv2dArgs<double>& args) { conv2d_impl(args); }
+void conv2d_pack(const ConvPackArgs<float>& args) { pack_impl(args); }
+void conv2d_pack(const ConvPackArgs<double>& args) { pack_impl(args); }
 void conv2d_backward_data(const Conv2dArgs<float>& args) { backward_data_impl(args); }
 void conv2d_backward_data(const Conv2dArgs<double>& args) { backward_data_impl(args); }
 void conv2d_backward_weight(const Conv2dArgs<float>& args) { backward_weight_impl(args); }

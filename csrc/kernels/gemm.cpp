@@ -23,18 +23,18 @@ void multiply(int64_t m, int64_t n, const MatmulArgs<T>& g, const T* a, const B&
     product<T, true>(
         m, n, g.k,
         [&](int64_t i, int64_t d) {
-          if (reused) return copy_rows(a + i * g.m, g.m, d, m, m);
-          return View<T>{a + i * g.m, g.m, a};
+          if (reused) return copy_rows(a + i * g.lda, g.lda, d, m, m);
+          return View<T>{a + i * g.lda, g.lda, a};
         },
-        b, c, g.n, false, bias);
+        b, c, g.ldc, false, bias);
   } else {
     product<T, false>(
         m, n, g.k,
         [&](int64_t i, int64_t d) {
-          if (reused) return copy_rows(a + i, g.k, m, d, kCopyStride<T>);
-          return View<T>{a + i, g.k, a};
+          if (reused) return copy_rows(a + i, g.lda, m, d, kCopyStride<T>);
+          return View<T>{a + i, g.lda, a};
         },
-        b, c, g.n, false, bias);
+        b, c, g.ldc, false, bias);
   }
 }
 
@@ -52,14 +52,15 @@ void multiply_in_parts(const MatmulArgs<T>& g, int64_t parts) {
   MatmulArgs<T> item = g;
   item.batch = parts;
   item.k = part;
-  item.a_batch = part * g.m;
+  item.a_batch = part * g.lda;
   item.b_batch = part * g.n;
   item.c = to;
+  item.ldc = g.n;
   matmul_impl(item);
   if (rest > 0) {
     item.batch = 1;
     item.k = rest;
-    item.a = g.a + (g.k - rest) * g.m;
+    item.a = g.a + (g.k - rest) * g.lda;
     item.b = g.b + (g.k - rest) * g.n;
     item.c = to + parts * size;
     matmul_impl(item);
@@ -67,47 +68,51 @@ void multiply_in_parts(const MatmulArgs<T>& g, int64_t parts) {
   sum_parts(parts + (rest > 0), size, to, g.c);
 }
 
-// c[i] (m, n) = op(a[i]) op(b[i]) (+ bias (n,)); see MatmulArgs for the shapes.
+// c[i] (m, n) = act(scale * (op(a[i]) op(b[i]) + bias + residual[i])); see MatmulArgs.
 // Floor: 2 m n k flops at two fma a cycle; a, b and c once through memory.
 template <class T>
 void matmul_impl(MatmulArgs<T> g) {
   if (g.batch == 0 || g.m == 0 || g.n == 0) return;
-  if (g.batch > 1 && g.b_batch == 0 && !g.transpose_a && g.a_batch == g.m * g.k) {
+  const bool dense = g.lda == g.k && g.ldc == g.n;
+  if (g.batch > 1 && g.b_batch == 0 && !g.transpose_a && dense && g.a_batch == g.m * g.k) {
     g.m *= g.batch;  // one b for all: a tall matrix
     g.batch = 1;
   }
   const int64_t parts = depth_parts(g.m, g.n, g.k);
-  if (g.batch == 1 && g.transpose_a && !g.transpose_b && g.bias == nullptr && parts > 1)
+  const Epilogue<T> epilogue{nullptr, g.residual, 1, 0, g.ld_residual, g.scale, g.act};
+  const bool plain = g.bias == nullptr && epilogue.empty() && g.ldc == g.n;
+  if (g.batch == 1 && g.transpose_a && !g.transpose_b && plain && parts > 1)
     return multiply_in_parts(g, parts);
   constexpr int64_t cols = Tile<T>::cols;
   const int64_t ldb = g.transpose_b ? g.k : g.n;
   const bool one_b = g.batch == 1 || g.b_batch == 0;
   const Grid cut = grid<T>(g.batch, g.m, g.n, g.k);
-  const bool shared = cut.row_tasks * (one_b ? g.batch : 1) > 2;
+  const bool shared = g.packed != nullptr || cut.row_tasks * (one_b ? g.batch : 1) > 2;
 
   // Batches go in groups whose packed b stays below 64 MB.
-  const int64_t per_item = shared ? panels<T>(g.n) * cols * g.k : 0;
+  const int64_t per_item = shared && g.packed == nullptr ? panels<T>(g.n) * cols * g.k : 0;
   const int64_t limit = (64 << 20) / static_cast<int64_t>(sizeof(T)) / most(1, per_item);
   const int64_t group = one_b ? g.batch : most(1, least(g.batch, limit));
   const int64_t b_items = one_b ? 1 : group;
   const int64_t a_size = cut.rows * kCopyStride<T>, per_thread = a_size + Tile<T>::depth * cols;
   const Scratch b_scratch(checked_bytes(b_items * per_item, sizeof(T)));
   const Scratch scratch(checked_bytes(num_threads() * per_thread, sizeof(T)));
-  T* const all_b = b_scratch.template as<T>();
+  T* const own_b = b_scratch.template as<T>();
+  const T* const all_b = g.packed != nullptr ? g.packed : own_b;
   T* const per_threads = scratch.template as<T>();
 
   for (int64_t first = 0; first < g.batch; first += group) {
     const int64_t count = least(group, g.batch - first);
-    for (int64_t i = 0; shared && i < least(count, b_items); ++i)
-      pack_b(g.k, g.n, g.b + (first + i) * g.b_batch, ldb, g.transpose_b, all_b + i * per_item);
+    for (int64_t i = 0; per_item > 0 && i < least(count, b_items); ++i)
+      pack_b(g.k, g.n, g.b + (first + i) * g.b_batch, ldb, g.transpose_b, own_b + i * per_item);
     parallel_for(count * cut.row_tasks * cut.col_tasks, [&](int64_t task, int thread) {
       const int64_t col = task % cut.col_tasks * cut.cols;
       const int64_t row = task / cut.col_tasks % cut.row_tasks * cut.rows;
       const int64_t slot = task / cut.col_tasks / cut.row_tasks, item = first + slot;
       const int64_t m = least(cut.rows, g.m - row), n = least(cut.cols, g.n - col);
-      const T* a = g.a + item * g.a_batch + row * (g.transpose_a ? 1 : g.k);
+      const T* a = g.a + item * g.a_batch + row * (g.transpose_a ? 1 : g.lda);
       const T* bias = g.bias == nullptr ? nullptr : g.bias + col;
-      T* c = g.c + item * g.m * g.n + row * g.n + col;
+      T* c = g.c + item * g.m * g.n + row * g.ldc + col;
       T* copy = per_threads + thread * per_thread;
       if (shared) {
         const T* b = all_b + (one_b ? 0 : slot) * per_item + col * g.k;
@@ -116,6 +121,7 @@ void matmul_impl(MatmulArgs<T> g) {
         const T* b = g.b + (one_b ? 0 : item) * g.b_batch + col * (g.transpose_b ? g.k : 1);
         multiply(m, n, g, a, OwnB<T>{b, ldb, g.transpose_b, m, n, copy + a_size}, c, bias, copy);
       }
+      epilogue.apply(item * g.m + row, m, col, n, c, g.ldc);
     });
   }
 }

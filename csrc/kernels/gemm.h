@@ -9,7 +9,7 @@
 #pragma once
 #include "core/args.h"
 #include "core/parallel.h"
-#include "simd/simd.h"
+#include "simd/math.h"
 
 #define PYDIFF_UNROLL _Pragma("GCC unroll 16")
 
@@ -246,6 +246,35 @@ void product(int64_t m, int64_t n, int64_t k, const A& a_at, const B& b_at, T* c
     i += depth;
   } while (i < k);
 }
+
+// What follows a product: y = act(scale * (y + add + residual)). Row r belongs to image
+// r / image_rows, whose row of `add` it takes; add and residual may be null.
+template <class T>
+struct Epilogue {
+  const T *add, *residual;
+  int64_t image_rows, ld_add, ld_residual;
+  T scale;
+  Activation act;
+
+  bool empty() const { return add == nullptr && residual == nullptr && scale == 1 && act == kNone; }
+
+  // y (rows, cols) is the part of the whole from (row, col) on, still in the cache.
+  void apply(int64_t row, int64_t rows, int64_t col, int64_t cols, T* y, int64_t ldy) const {
+    if (empty()) return;
+    const Vec<T> factor = set1<T>(scale);
+    for (int64_t r = 0; r < rows; ++r, y += ldy) {
+      const T* image = add == nullptr ? nullptr : add + (row + r) / image_rows * ld_add + col;
+      const T* other = residual == nullptr ? nullptr : residual + (row + r) * ld_residual + col;
+      for_lanes<T>(cols, [&](int64_t j, auto at) {
+        Vec<T> z = load(y + j, at);
+        if (image != nullptr) z = z + load(image + j, at);
+        if (other != nullptr) z = z + load(other + j, at);
+        z = z * factor;
+        store(y + j, act == kSilu ? z * sigmoid(z) : z, at);
+      });
+    }
+  }
+};
 
 // c (m, n) cut into tasks of rows x cols.
 struct Grid {

@@ -154,37 +154,53 @@ def matmul(
     bias: Array | None = None,
     transpose_a: bool = False,
     transpose_b: bool = False,
+    residual: Array | None = None,
+    scale: float = 1.0,
+    act: str = "none",
 ) -> Array:
     m, n = a.shape[-1 if transpose_a else -2], b.shape[-2 if transpose_b else -1]
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     c = np.empty((*batch, m, n), a.dtype)
     count = math.prod(batch)
     if b.ndim == 2 and not transpose_a:  # a linear layer: one tall product
+        shape = (1, count * m, n)
+        left, right = a.reshape(1, count * m, a.shape[-1]), b.reshape(1, *b.shape)
+    else:
+        shape = (count, m, n)
+        left, right = _flat_batch(a, batch), _flat_batch(b, batch)
+    if c.size:
+        other = None if residual is None else residual.reshape(shape)
+        flat = c.reshape(shape)
+        code = _ACTIVATIONS[act]
         _native.matmul(
-            a.reshape(1, count * m, a.shape[-1]),
-            b.reshape(1, *b.shape),
-            bias,
-            c.reshape(1, count * m, n),
-            False,
-            transpose_b,
-        )
-    elif c.size:
-        flat = c.reshape(count, m, n)
-        _native.matmul(
-            _flat_batch(a, batch), _flat_batch(b, batch), bias, flat, transpose_a, transpose_b
+            left, right, bias, flat, transpose_a, transpose_b, None, other, scale, code
         )
     return c
 
 
+def _algorithm() -> int:
+    """What `_native.conv2d*` take: 0 for direct convolution, -1 for a choice by shape."""
+    return 0 if config.conv_algorithm() == "exact" else -1
+
+
 def conv2d(
-    x: Array, weight: Array, bias: Array | None, stride: Axes, padding: tuple[int, int, int, int]
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Axes,
+    padding: tuple[int, int, int, int],
+    add: Array | None = None,
+    residual: Array | None = None,
+    scale: float = 1.0,
 ) -> Array:
     n, h, w, _ = x.shape
     kh, kw, _, co = weight.shape
     top, bottom, left, right = padding
     ho, wo = (h + top + bottom - kh) // stride[0] + 1, (w + left + right - kw) // stride[1] + 1
     y = np.empty((n, ho, wo, co), x.dtype)
-    _native.conv2d(x, weight, bias, y, stride[0], stride[1], top, left)
+    _native.conv2d(
+        x, weight, bias, y, *stride, top, left, _algorithm(), None, add, residual, scale
+    )
     return y
 
 
@@ -192,7 +208,7 @@ def conv2d_backward_data(
     dy: Array, weight: Array, x_shape: Axes, stride: Axes, padding: tuple[int, int, int, int]
 ) -> Array:
     dx = np.empty(x_shape, dy.dtype)
-    _native.conv2d_backward_data(dy, weight, dx, stride[0], stride[1], padding[0], padding[2])
+    _native.conv2d_backward_data(dy, weight, dx, *stride, padding[0], padding[2], _algorithm())
     return dx
 
 
@@ -200,7 +216,7 @@ def conv2d_backward_weight(
     x: Array, dy: Array, weight_shape: Axes, stride: Axes, padding: tuple[int, int, int, int]
 ) -> Array:
     dweight = np.empty(weight_shape, dy.dtype)
-    _native.conv2d_backward_weight(x, dy, dweight, stride[0], stride[1], padding[0], padding[2])
+    _native.conv2d_backward_weight(x, dy, dweight, *stride, padding[0], padding[2], _algorithm())
     return dweight
 
 

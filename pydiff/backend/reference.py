@@ -166,13 +166,39 @@ def softmax_backward(dy: Array, y: Array) -> Array:
 
 # ---------------------------------------------------------------- products
 @_quiet
-def matmul(a: Array, b: Array, bias: Array | None, transpose_a: bool, transpose_b: bool) -> Array:
+def matmul(
+    a: Array,
+    b: Array,
+    bias: Array | None = None,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    residual: Array | None = None,
+    scale: float = 1.0,
+    act: str = "none",
+) -> Array:
     c = (a.swapaxes(-1, -2) if transpose_a else a) @ (b.swapaxes(-1, -2) if transpose_b else b)
-    return c if bias is None else c + bias
+    c = _finished(c, (bias, residual), scale)
+    return silu(c) if act == "silu" else c
+
+
+def _finished(y: Array, terms: tuple[Array | None, ...], scale: float) -> Array:
+    """scale * (y + the terms that are given)"""
+    for term in terms:
+        y = y if term is None else y + term
+    return y if scale == 1 else y * y.dtype.type(scale)
 
 
 @_quiet
-def conv2d(x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Quad) -> Array:
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Pair,
+    padding: Quad,
+    add: Array | None = None,
+    residual: Array | None = None,
+    scale: float = 1.0,
+) -> Array:
     kh, kw, _, co = weight.shape
     padded = _padded(x, padding)
     ho = (padded.shape[1] - kh) // stride[0] + 1
@@ -180,7 +206,8 @@ def conv2d(x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Q
     y = np.zeros((x.shape[0], ho, wo, co), x.dtype)
     for i, j in np.ndindex(kh, kw):
         y += _tap(padded, i, j, stride, ho, wo) @ weight[i, j]
-    return y if bias is None else y + bias
+    image = None if add is None else add[:, None, None, :]
+    return _finished(y, (bias, image, residual), scale)
 
 
 @_quiet

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pydiff import _native
 from pydiff.backend import cpu
 
 Draw = Callable[..., np.ndarray]
@@ -43,6 +44,16 @@ def _layer_norm_backward(x: Draw) -> tuple:
 def _max_backward(x: Draw) -> np.ndarray:
     ties = np.round(x(9, 301, 67))
     return cpu.max_backward(x(9, 1, 67), ties, cpu.max(ties, (1,)), (1,))
+
+
+def _packed(weight: np.ndarray, algorithm: int) -> np.ndarray:
+    """y of the packed weight: the form itself differs between instruction sets."""
+    size = _native.conv2d_packed_size(*weight.shape, algorithm, weight.itemsize)
+    packed, y = np.empty(size, weight.dtype), np.empty((1, 3, 3, 37), weight.dtype)
+    _native.conv2d_pack(weight, packed, algorithm)
+    x = np.ones((1, 3, 3, 13), weight.dtype)
+    _native.conv2d(x, weight, None, y, 1, 1, 1, 1, algorithm, packed)
+    return y
 
 
 def _index(n: int, rows: int) -> np.ndarray:
@@ -83,6 +94,7 @@ CALLS: dict[str, Callable[[Draw], object]] = {
         cpu.matmul(x(3, 67, 151), x(3, 83, 67), None, True, True),
     ),
     "conv2d": lambda x: cpu.conv2d(x(3, 19, 23, 13), x(3, 3, 13, 37), x(37), STRIDE, PADDING),
+    "conv2d_pack": lambda x: [_packed(x(3, 3, 13, 37), algorithm) for algorithm in (0, 2, 4)],
     "conv2d_backward_data": lambda x: cpu.conv2d_backward_data(
         x(3, 18, 12, 37), x(3, 3, 13, 37), (3, 19, 23, 13), STRIDE, PADDING
     ),
@@ -126,7 +138,7 @@ CALLS: dict[str, Callable[[Draw], object]] = {
 def outputs(name: str, dtype: type) -> list[np.ndarray]:
     rng = np.random.default_rng(11)
     result = CALLS[name](lambda *shape: rng.normal(size=shape).astype(dtype))
-    return list(result) if isinstance(result, tuple) else [result]
+    return list(result) if isinstance(result, tuple | list) else [result]
 
 
 def digest(name: str, dtype: type) -> str:

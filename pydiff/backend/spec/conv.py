@@ -23,13 +23,22 @@ def conv2d(
     bias: Array | None = None,
     stride: int | Sequence[int] = 1,
     padding: int | Sequence[int] = 0,
+    add: Array | None = None,
+    residual: Array | None = None,
+    scale: float = 1.0,
 ) -> Array:
-    """x (N, H, W, Ci), weight (kh, kw, Ci, Co), bias (Co,) -> y (N, Ho, Wo, Co)."""
+    """y = scale * (x * weight + bias + add + residual), (N, Ho, Wo, Co).
+
+    x (N, H, W, Ci), weight (kh, kw, Ci, Co), bias (Co,), add (N, Co): one vector per image,
+    residual (N, Ho, Wo, Co).
+    """
     x, weight = arrays("conv2d", x=x, weight=weight)
     steps, border = _options("conv2d", stride, padding)
     y_shape = _output_shape("conv2d", x.shape, weight.shape, steps, border)
     bias = optional("conv2d", "bias", bias, x, y_shape[3:])
-    return active().conv2d(x, weight, bias, steps, border)
+    add = optional("conv2d", "add", add, x, (y_shape[0], y_shape[3]))
+    residual = optional("conv2d", "residual", residual, x, y_shape)
+    return active().conv2d(x, weight, bias, steps, border, add, residual, float(scale))
 
 
 def conv2d_backward_data(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ...errors import ShapeError
+from ...errors import ConfigError, ShapeError
 from ..registry import active
 from .checks import Array, arrays, at_least, broadcast, optional
+
+ACTIVATIONS = ("none", "silu")
 
 
 def matmul(
@@ -13,10 +15,14 @@ def matmul(
     bias: Array | None = None,
     transpose_a: bool = False,
     transpose_b: bool = False,
+    residual: Array | None = None,
+    scale: float = 1.0,
+    act: str = "none",
 ) -> Array:
-    """op(a) op(b) + bias, where op swaps the last two axes if asked.
+    """act(scale * (op(a) op(b) + bias + residual)), where op swaps the last two axes if asked.
 
-    op(a) (..., m, k), op(b) (..., k, n), bias (n,) -> (..., m, n); leading axes broadcast.
+    op(a) (..., m, k), op(b) (..., k, n), bias (n,), residual and result (..., m, n); leading axes
+    of a and b broadcast. act is "none" or "silu".
     """
     a, b = arrays("matmul", a=a, b=b)
     at_least("matmul", "a", a, 2)
@@ -34,4 +40,12 @@ def matmul(
             "from the right, sizes must be equal or 1"
         )
     bias = optional("matmul", "bias", bias, a, (n,))
-    return active().matmul(a, b, bias, bool(transpose_a), bool(transpose_b))
+    if residual is not None:
+        leading = broadcast(a.shape[:-2], b.shape[:-2]) or ()
+        m = a.shape[-1 if transpose_a else -2]
+        residual = optional("matmul", "residual", residual, a, (*leading, m, n))
+    if act not in ACTIVATIONS:
+        raise ConfigError(f"matmul: act is {act!r}; allowed: {', '.join(ACTIVATIONS)}")
+    return active().matmul(
+        a, b, bias, bool(transpose_a), bool(transpose_b), residual, float(scale), act
+    )
