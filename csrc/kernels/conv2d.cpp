@@ -21,10 +21,6 @@ template <class T>
 PYDIFF_INLINE void copy_row(int64_t n, const T* from, T* to) {
   for_lanes<T>(n, [&](int64_t i, auto at) { store(to + i, load(from + i, at), at); });
 }
-template <class T>
-PYDIFF_INLINE void zero_row(int64_t n, T* to) {
-  for_lanes<T>(n, [&](int64_t i, auto at) { store(to + i, zero<T>(), at); });
-}
 
 // Columns e0 .. e1 of (tx, c), or of c at one tap tx, for `count` pixels from (oy, ox) on, all in
 // image row iy. Per pixel the columns inside the image are one run: (tx, c) runs along the row.
@@ -39,9 +35,9 @@ void gather_run(const Pixels<T>& g, const T* image_row, int64_t ox, int64_t tx, 
       continue;
     }
     const int64_t lo = least(most(-start, e0), e1), hi = most(least(end - start, e1), lo);
-    zero_row(lo - e0, to);
+    fill_zero(lo - e0, to);
     copy_row(hi - lo, image_row + start + lo, to + lo - e0);
-    zero_row(e1 - hi, to + hi - e0);
+    fill_zero(e1 - hi, to + hi - e0);
   }
 }
 
@@ -61,7 +57,7 @@ void gather(const Pixels<T>& g, int64_t row, int64_t rows, int64_t col, int64_t 
       if (iy >= 0 && iy < g.h)
         gather_run(g, g.x + (i * g.h + iy) * g.w * g.ld, ox, tap % g.kw, count, e0, e1, at, ld);
       else
-        for (int64_t p = 0; p < count; ++p) zero_row(e1 - e0, at + p * ld);
+        for (int64_t p = 0; p < count; ++p) fill_zero(e1 - e0, at + p * ld);
       e += e1 - e0;
     }
     r += count;

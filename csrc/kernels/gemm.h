@@ -209,6 +209,11 @@ struct OwnB {
   }
 };
 
+template <class T>
+PYDIFF_INLINE void fill_zero(int64_t n, T* to) {
+  for_lanes<T>(n, [&](int64_t i, auto at) { store(to + i, zero<T>(), at); });
+}
+
 // Rows copied for a product lie a cache line further apart than they are deep.
 template <class T>
 constexpr int64_t kCopyStride = Tile<T>::depth + 64 / static_cast<int64_t>(sizeof(T));
