@@ -236,7 +236,7 @@ struct Work {
 // Tiles per block. Many tiles: blocks of about 28, whose V and M the second-level cache holds, each
 // made from beginning to end by one thread. Few: all threads make V, then the products by points,
 // then y, so that U passes through the caches once.
-constexpr int64_t kBlock = 28, kFew = 112, kMost = 256;
+constexpr int64_t kBlock = 28, kFew = 48, kMost = 256;
 
 // y = scale (x * weight + bias + add + residual) with u from pack_points
 template <class T, int m>
