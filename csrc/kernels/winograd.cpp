@@ -245,7 +245,7 @@ void forward(const Conv2dArgs<T>& a, const T* u) {
   const Tiles<T, m> g(a);
   const int64_t total = g.count(), u_step = packed_step<T>(a.ci, a.co);
   const bool few = total < kFew;
-  const int64_t tasks = few ? 1 : ceil_div(ceil_div(total, kBlock), 4) * 4;
+  const int64_t tasks = few ? 1 : most(4, total / kBlock / 4 * 4);
   const int64_t block = ceil_div(total, tasks);
   const Work<T, m> work(a, block);
   const int64_t each = work.size(), zeros_size = padded<T>(a.ci);
