@@ -129,8 +129,8 @@ void direct(const Conv2dArgs<T>& a) {
   const Scratch scratch(checked_bytes(num_threads() * per_thread, sizeof(T)));
   const T* const b = pack ? b_scratch.template as<T>() : a.packed;
   if (pack) pack_b(k, n, a.weight, n, false, b_scratch.template as<T>());
-  const Epilogue<T> epilogue{a.add,    a.residual,    a.ho * a.wo, a.ld_add,
-                             a.ld_residual, a.scale, kNone};
+  const Epilogue<T> epilogue{a.add,         a.residual, a.ho * a.wo, a.ld_add,
+                             a.ld_residual, a.scale,    kNone};
   parallel_for(cut.row_tasks * cut.col_tasks, [&](int64_t task, int thread) {
     const int64_t col = task % cut.col_tasks * cut.cols, row = task / cut.col_tasks * cut.rows;
     const int64_t rows = least(cut.rows, m - row), width = least(cut.cols, n - col);
@@ -147,7 +147,8 @@ void direct(const Conv2dArgs<T>& a) {
   });
 }
 
-// y (n, ho, wo, co) from x (n, h, w, ci), weight (kh, kw, ci, co) or its packed form; see Conv2dArgs.
+// y (n, ho, wo, co) from x (n, h, w, ci), weight (kh, kw, ci, co) or its packed form; see
+// Conv2dArgs.
 template <class T>
 void conv2d_impl(const Conv2dArgs<T>& a) {
   if (a.n * a.ho * a.wo * a.co == 0) return;

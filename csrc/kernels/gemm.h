@@ -304,8 +304,7 @@ Grid grid(int64_t batch, int64_t m, int64_t n, int64_t k) {
   const auto missing = [&](int64_t other) { return ceil_div(tasks, batch * other); };
   if (!small())
     cut(most(g.row_tasks, least(missing(g.col_tasks), m / (4 * tile_rows))), g.col_tasks);
-  if (!small())
-    cut(g.row_tasks, most(g.col_tasks, least(missing(g.row_tasks), panels<T>(n))));
+  if (!small()) cut(g.row_tasks, most(g.col_tasks, least(missing(g.row_tasks), panels<T>(n))));
   if (!small())
     cut(most(g.row_tasks, least(missing(g.col_tasks), ceil_div(m, tile_rows))), g.col_tasks);
   return g;

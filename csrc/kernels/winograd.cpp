@@ -208,7 +208,8 @@ void pack_points(const ConvPackArgs<T>& a) {
       Vec<T> half[size][3];
       PYDIFF_UNROLL for (int j = 0; j < 3; ++j) {
         Vec<T> taps[3], points[size];
-        PYDIFF_UNROLL for (int i = 0; i < 3; ++i) taps[i] = load(w + (3 * i + j) * rows * cols + at);
+        PYDIFF_UNROLL for (int i = 0; i < 3; ++i) taps[i] =
+            load(w + (3 * i + j) * rows * cols + at);
         Winograd<m>::weight(taps, points);
         PYDIFF_UNROLL for (int i = 0; i < size; ++i) half[i][j] = points[i];
       }
@@ -266,9 +267,8 @@ void forward(const Conv2dArgs<T>& a, const T* u) {
       transform_input(g, r, zeros, v + r * work.ldv, work.v_step);
     });
     parallel_for(points, [&](int64_t e, int) { multiply(e, total, v, to); });
-    parallel_for(total, [&](int64_t r, int) {
-      transform_output(g, r, to + r * work.ldm, work.m_step);
-    });
+    parallel_for(total,
+                 [&](int64_t r, int) { transform_output(g, r, to + r * work.ldm, work.m_step); });
     return;
   }
   parallel_for(ceil_div(total, block), [&](int64_t task, int thread) {

@@ -172,9 +172,7 @@ def matmul(
         other = None if residual is None else residual.reshape(shape)
         flat = c.reshape(shape)
         code = _ACTIVATIONS[act]
-        _native.matmul(
-            left, right, bias, flat, transpose_a, transpose_b, None, other, scale, code
-        )
+        _native.matmul(left, right, bias, flat, transpose_a, transpose_b, None, other, scale, code)
     return c
 
 
@@ -199,7 +197,19 @@ def conv2d(
     ho, wo = (h + top + bottom - kh) // stride[0] + 1, (w + left + right - kw) // stride[1] + 1
     y = np.empty((n, ho, wo, co), x.dtype)
     _native.conv2d(
-        x, weight, bias, y, *stride, top, left, _algorithm(), None, add, residual, scale
+        x,
+        weight,
+        bias,
+        y,
+        stride[0],
+        stride[1],
+        top,
+        left,
+        _algorithm(),
+        None,
+        add,
+        residual,
+        scale,
     )
     return y
 
@@ -208,7 +218,9 @@ def conv2d_backward_data(
     dy: Array, weight: Array, x_shape: Axes, stride: Axes, padding: tuple[int, int, int, int]
 ) -> Array:
     dx = np.empty(x_shape, dy.dtype)
-    _native.conv2d_backward_data(dy, weight, dx, *stride, padding[0], padding[2], _algorithm())
+    _native.conv2d_backward_data(
+        dy, weight, dx, stride[0], stride[1], padding[0], padding[2], _algorithm()
+    )
     return dx
 
 
@@ -216,7 +228,9 @@ def conv2d_backward_weight(
     x: Array, dy: Array, weight_shape: Axes, stride: Axes, padding: tuple[int, int, int, int]
 ) -> Array:
     dweight = np.empty(weight_shape, dy.dtype)
-    _native.conv2d_backward_weight(x, dy, dweight, *stride, padding[0], padding[2], _algorithm())
+    _native.conv2d_backward_weight(
+        x, dy, dweight, stride[0], stride[1], padding[0], padding[2], _algorithm()
+    )
     return dweight
 
 
