@@ -16,13 +16,14 @@ Array = NDArray[Any]
 Axes = tuple[int, ...]
 
 config.on_num_threads(_native.set_num_threads)
+config.on_empty_cache(_native.empty_cache)
 
 # ---------------------------------------------------------------- elementwise
 
 
 def _unary(kernel: Callable[[Array, Array], None]) -> Callable[[Array], Array]:
     def call(x: Array) -> Array:
-        y = np.empty_like(x)
+        y = _native.empty_like(x)
         kernel(x, y)
         return y
 
@@ -32,7 +33,7 @@ def _unary(kernel: Callable[[Array, Array], None]) -> Callable[[Array], Array]:
 def _binary(kernel: Callable[[Array, Array, Array], None]) -> Callable[[Array, Array], Array]:
     def call(a: Array, b: Array) -> Array:
         shape = a.shape if a.shape == b.shape else np.broadcast_shapes(a.shape, b.shape)
-        y = np.empty(shape, a.dtype)
+        y = _native.empty(shape, a.dtype)
         kernel(a, b, y)
         return y
 
@@ -41,7 +42,7 @@ def _binary(kernel: Callable[[Array, Array, Array], None]) -> Callable[[Array, A
 
 def _gradient(kernel: Callable[[Array, Array, Array], None]) -> Callable[[Array, Array], Array]:
     def call(dy: Array, saved: Array) -> Array:
-        dx = np.empty_like(dy)
+        dx = _native.empty_like(dy)
         kernel(dy, saved, dx)
         return dx
 
@@ -99,7 +100,7 @@ def _kept(shape: Axes, run: tuple[int, int]) -> Axes:
 def sum(x: Array, axes: Axes, scale: float = 1.0) -> Array:
     runs = _runs(axes)
     for i, run in enumerate(runs or [(0, 0)]):
-        y = np.empty(_kept(x.shape, run), x.dtype)
+        y = _native.empty(_kept(x.shape, run), x.dtype)
         _native.sum(x, y, *_split(x.shape, run), scale if i + 1 >= len(runs) else 1.0)
         x = y
     return x
@@ -107,7 +108,7 @@ def sum(x: Array, axes: Axes, scale: float = 1.0) -> Array:
 
 def max(x: Array, axes: Axes) -> Array:
     for run in _runs(axes) or [(0, 0)]:
-        y = np.empty(_kept(x.shape, run), x.dtype)
+        y = _native.empty(_kept(x.shape, run), x.dtype)
         _native.max(x, y, *_split(x.shape, run))
         x = y
     return x
@@ -116,21 +117,21 @@ def max(x: Array, axes: Axes) -> Array:
 def max_backward(dy: Array, x: Array, y: Array, axes: Axes) -> Array:
     runs = _runs(axes) or [(0, 0)]
     if len(runs) == 1:
-        dx = np.empty_like(x)
+        dx = _native.empty_like(x)
         _native.max_backward(dy, x, y, dx, *_split(x.shape, runs[0]))
         return dx
     order = tuple(a for a in range(x.ndim) if a not in axes) + axes  # reduced axes last
     moved = contiguous(x.transpose(order))
-    part = np.empty_like(moved)
+    part = _native.empty_like(moved)
     n = math.prod(x.shape[a] for a in axes)
     _native.max_backward(dy, moved, y, part, y.size, n, 1)
-    dx = np.empty_like(x)
+    dx = _native.empty_like(x)
     _native.strided_copy(part, dx.transpose(order))
     return dx
 
 
 def squared_error(a: Array, b: Array, scale: float) -> Array:
-    y = np.empty((), a.dtype)
+    y = _native.empty((), a.dtype)
     _native.squared_error(a, b, y, scale)
     return y
 
@@ -157,7 +158,7 @@ def matmul(
 ) -> Array:
     m, n = a.shape[-1 if transpose_a else -2], b.shape[-2 if transpose_b else -1]
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    c = np.empty((*batch, m, n), a.dtype)
+    c = _native.empty((*batch, m, n), a.dtype)
     count = math.prod(batch)
     if b.ndim == 2 and not transpose_a:  # a linear layer: one tall product
         _native.matmul(
@@ -183,7 +184,7 @@ def conv2d(
     kh, kw, _, co = weight.shape
     top, bottom, left, right = padding
     ho, wo = (h + top + bottom - kh) // stride[0] + 1, (w + left + right - kw) // stride[1] + 1
-    y = np.empty((n, ho, wo, co), x.dtype)
+    y = _native.empty((n, ho, wo, co), x.dtype)
     _native.conv2d(x, weight, bias, y, stride[0], stride[1], top, left)
     return y
 
@@ -191,7 +192,7 @@ def conv2d(
 def conv2d_backward_data(
     dy: Array, weight: Array, x_shape: Axes, stride: Axes, padding: tuple[int, int, int, int]
 ) -> Array:
-    dx = np.empty(x_shape, dy.dtype)
+    dx = _native.empty(x_shape, dy.dtype)
     _native.conv2d_backward_data(dy, weight, dx, stride[0], stride[1], padding[0], padding[2])
     return dx
 
@@ -199,7 +200,7 @@ def conv2d_backward_data(
 def conv2d_backward_weight(
     x: Array, dy: Array, weight_shape: Axes, stride: Axes, padding: tuple[int, int, int, int]
 ) -> Array:
-    dweight = np.empty(weight_shape, dy.dtype)
+    dweight = _native.empty(weight_shape, dy.dtype)
     _native.conv2d_backward_weight(x, dy, dweight, stride[0], stride[1], padding[0], padding[2])
     return dweight
 
@@ -212,8 +213,8 @@ _ACTIVATIONS = {"none": 0, "silu": 1}
 def group_norm(
     x: Array, groups: int, weight: Array | None, bias: Array | None, eps: float, act: str
 ) -> tuple[Array, Array, Array]:
-    y = np.empty_like(x)
-    mean, rstd = np.empty((2, x.shape[0], groups), x.dtype)
+    y = _native.empty_like(x)
+    mean, rstd = _native.empty((2, x.shape[0], groups), x.dtype)
     _native.group_norm(x, weight, bias, y, mean, rstd, groups, eps, _ACTIVATIONS[act])
     return y, mean, rstd
 
@@ -228,9 +229,9 @@ def group_norm_backward(
     rstd: Array,
     act: str,
 ) -> tuple[Array, Array | None, Array | None]:
-    dx = np.empty_like(x)
-    dweight = None if weight is None else np.empty_like(weight)
-    dbias = None if weight is None else np.empty_like(weight)
+    dx = _native.empty_like(x)
+    dweight = None if weight is None else _native.empty_like(weight)
+    dbias = None if weight is None else _native.empty_like(weight)
     _native.group_norm_backward(
         dy, x, weight, bias, mean, rstd, dx, dweight, dbias, groups, _ACTIVATIONS[act]
     )
@@ -240,8 +241,8 @@ def group_norm_backward(
 def layer_norm(
     x: Array, weight: Array | None, bias: Array | None, eps: float
 ) -> tuple[Array, Array, Array]:
-    y = np.empty_like(x)
-    mean, rstd = np.empty(x.shape[:-1], x.dtype), np.empty(x.shape[:-1], x.dtype)
+    y = _native.empty_like(x)
+    mean, rstd = _native.empty(x.shape[:-1], x.dtype), _native.empty(x.shape[:-1], x.dtype)
     _native.layer_norm(x, weight, bias, y, mean, rstd, eps)
     return y, mean, rstd
 
@@ -249,9 +250,9 @@ def layer_norm(
 def layer_norm_backward(
     dy: Array, x: Array, weight: Array | None, mean: Array, rstd: Array
 ) -> tuple[Array, Array | None, Array | None]:
-    dx = np.empty_like(x)
-    dweight = None if weight is None else np.empty_like(weight)
-    dbias = None if weight is None else np.empty_like(weight)
+    dx = _native.empty_like(x)
+    dweight = None if weight is None else _native.empty_like(weight)
+    dbias = None if weight is None else _native.empty_like(weight)
     _native.layer_norm_backward(dy, x, weight, mean, rstd, dx, dweight, dbias)
     return dx, dweight, dbias
 
@@ -260,8 +261,8 @@ def layer_norm_backward(
 
 
 def attention(q: Array, k: Array, v: Array, heads: int, scale: float) -> tuple[Array, Array]:
-    o = np.empty_like(q)
-    lse = np.empty((q.shape[0], heads, q.shape[1]), q.dtype)
+    o = _native.empty_like(q)
+    lse = _native.empty((q.shape[0], heads, q.shape[1]), q.dtype)
     _native.attention(q, k, v, o, lse, heads, scale)
     return o, lse
 
@@ -269,7 +270,7 @@ def attention(q: Array, k: Array, v: Array, heads: int, scale: float) -> tuple[A
 def attention_backward(
     dy: Array, q: Array, k: Array, v: Array, o: Array, lse: Array, heads: int, scale: float
 ) -> tuple[Array, Array, Array]:
-    dq, dk, dv = np.empty_like(q), np.empty_like(k), np.empty_like(v)
+    dq, dk, dv = _native.empty_like(q), _native.empty_like(k), _native.empty_like(v)
     _native.attention_backward(dy, q, k, v, o, lse, dq, dk, dv, heads, scale)
     return dq, dk, dv
 
@@ -279,20 +280,20 @@ def attention_backward(
 
 def upsample_nearest(x: Array, factor: int, scale: float = 1.0) -> Array:
     n, h, w, c = x.shape
-    y = np.empty((n, h * factor, w * factor, c), x.dtype)
+    y = _native.empty((n, h * factor, w * factor, c), x.dtype)
     _native.upsample_nearest(x, y, factor, scale)
     return y
 
 
 def sum_pool(x: Array, factor: int, scale: float = 1.0) -> Array:
     n, h, w, c = x.shape
-    y = np.empty((n, h // factor, w // factor, c), x.dtype)
+    y = _native.empty((n, h // factor, w // factor, c), x.dtype)
     _native.sum_pool(x, y, factor, scale)
     return y
 
 
 def contiguous(x: Array) -> Array:
-    y = np.empty(x.shape, x.dtype)
+    y = _native.empty(x.shape, x.dtype)
     _native.strided_copy(x, y)
     return y
 
@@ -300,7 +301,7 @@ def contiguous(x: Array) -> Array:
 def concat(arrays: Sequence[Array], axis: int) -> Array:
     ends = list(accumulate(a.shape[axis] for a in arrays))
     before, after = arrays[0].shape[:axis], arrays[0].shape[axis + 1 :]
-    y = np.empty((*before, ends[-1], *after), arrays[0].dtype)
+    y = _native.empty((*before, ends[-1], *after), arrays[0].dtype)
     for a, end in zip(arrays, ends, strict=True):
         part = (slice(None),) * axis + (slice(end - a.shape[axis], end),)
         _native.strided_copy(a, y[part])
@@ -309,7 +310,8 @@ def concat(arrays: Sequence[Array], axis: int) -> Array:
 
 def pad(x: Array, widths: Sequence[tuple[int, int]], value: float) -> Array:
     sides = list(zip(x.shape, widths, strict=True))
-    y = np.full([before + n + after for n, (before, after) in sides], value, x.dtype)
+    y = _native.empty(tuple([before + n + after for n, (before, after) in sides]), x.dtype)
+    y.fill(value)
     # With the Ellipsis an array even where 0-d.
     inside: tuple[Any, ...] = (..., *(slice(before, before + n) for n, (before, _) in sides))
     _native.strided_copy(x, y[inside])
@@ -317,7 +319,7 @@ def pad(x: Array, widths: Sequence[tuple[int, int]], value: float) -> Array:
 
 
 def gather(table: Array, index: Array) -> Array:
-    y = np.empty(index.shape + table.shape[1:], table.dtype)
+    y = _native.empty(index.shape + table.shape[1:], table.dtype)
     c = math.prod(table.shape[1:])
     _native.gather(table.reshape(table.shape[0], c), index, y.reshape(index.size, c))
     return y
@@ -326,7 +328,7 @@ def gather(table: Array, index: Array) -> Array:
 def scatter_add(dy: Array, index: Array, rows: int) -> Array:
     tail = dy.shape[index.ndim :]
     c = math.prod(tail)
-    y = np.empty((rows, *tail), dy.dtype)
+    y = _native.empty((rows, *tail), dy.dtype)
     _native.scatter_add(dy.reshape(index.size, c), index, y.reshape(rows, c))
     return y
 
@@ -356,7 +358,7 @@ def ema(e: Array, p: Array, decay: float) -> None:
 def uniform(
     seed: int, first_image: int, step: int, stream: int, images: int, n: int, dtype: np.dtype[Any]
 ) -> Array:
-    y = np.empty((images, n), dtype)
+    y = _native.empty((images, n), dtype)
     _native.uniform(y, seed, first_image, step, stream)
     return y
 
@@ -364,6 +366,6 @@ def uniform(
 def normal(
     seed: int, first_image: int, step: int, stream: int, images: int, n: int, dtype: np.dtype[Any]
 ) -> Array:
-    y = np.empty((images, n), dtype)
+    y = _native.empty((images, n), dtype)
     _native.normal(y, seed, first_image, step, stream)
     return y
