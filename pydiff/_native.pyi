@@ -4,6 +4,7 @@ Outputs are passed in. Arrays are C-contiguous native float32 or float64, one dt
 `pydiff.backend` is the checked and allocating way to call them.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -122,18 +123,22 @@ def strided_copy(x: Array, y: Array) -> None: ...
 def gather(x: Array, index: Array, y: Array) -> None: ...
 def scatter_add(x: Array, index: Array, y: Array) -> None: ...
 def adamw(
-    p: Array,
-    g: Array,
-    m: Array,
-    v: Array,
+    p: Sequence[Array],
+    g: Sequence[Array],
+    m: Sequence[Array],
+    v: Sequence[Array],
+    e: Sequence[Array] | None,
     lr: float,
     beta1: float,
     beta2: float,
     eps: float,
     weight_decay: float,
     step: int,
+    scale: float,
+    decay: float,
 ) -> None: ...
-def ema(e: Array, p: Array, decay: float) -> None: ...
+def ema(e: Sequence[Array], p: Sequence[Array], decay: float) -> None: ...
+def sum_of_squares(x: Sequence[Array]) -> float: ...
 def uniform(y: Array, seed: int, first_image: int, step: int, stream: int) -> None: ...
 def normal(y: Array, seed: int, first_image: int, step: int, stream: int) -> None: ...
 def build_info() -> dict[str, Any]: ...

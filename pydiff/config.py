@@ -1,4 +1,4 @@
-"""Process-wide settings and memory. The backend applies them; nothing here imports anything native."""
+"""Process-wide settings and memory. The backend applies them; nothing here is native."""
 
 from __future__ import annotations
 

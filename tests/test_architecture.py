@@ -44,7 +44,7 @@ LAYERS = {
     "cli": 9,
     "__main__": 10,
 }
-COMPOSED = {"concat", "contiguous", "pad"}  # functions of the contract over one kernel
+COMPOSED = {"accumulate", "concat", "contiguous", "pad"}  # of the contract, over one kernel
 COPY_KERNEL = "strided_copy"
 NO_GRADIENT = {"Tensor", "as_tensor", "astype"}  # in ops, but no op of its own to check
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ContextDecorator
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -228,8 +229,10 @@ def backward(root: TensorBase, gradient: Any = None) -> None:
         pulled = _pull(node, gradients.pop(node))
         for i, parent in enumerate(node.parents):
             if parent is not None:
-                known = gradients.get(parent)
-                gradients[parent] = pulled[i] if known is None else backend.add(known, pulled[i])
+                if parent in gradients:
+                    gradients[parent] = _sum(gradients, parent, pulled, i)
+                else:
+                    gradients[parent] = pulled[i]
         node.free()
     _accumulate(gradients, start_gradient)
 
@@ -284,6 +287,32 @@ def _order(start: Node | TensorBase) -> list[Node]:
     return order
 
 
+def _references(container: Any, key: Any) -> int:
+    return getrefcount(container[key])
+
+
+_ALONE = _references({0: object()}, 0)  # of something that only its container knows
+
+
+def _is_ours(container: Any, key: Any) -> bool:
+    """May this array be written to, because nobody else can see it?"""
+    if _references(container, key) != _ALONE:
+        return False
+    array = container[key]
+    return array.base is None and array.flags.carray
+
+
+def _sum(gradients: dict[Any, Array], parent: Any, pulled: tuple[Any, ...], i: int) -> Array:
+    """gradients[parent] + pulled[i], in one of the two where that is a fresh array."""
+    if _is_ours(gradients, parent):
+        backend.accumulate(gradients[parent], pulled[i])
+        return gradients[parent]
+    if _is_ours(pulled, i):
+        backend.accumulate(pulled[i], gradients[parent])
+        return pulled[i]
+    return backend.add(gradients[parent], pulled[i])
+
+
 def _pull(node: Node, dy: Array) -> tuple[Any, ...]:
     """The gradients of a node's arguments from that of its output, checked."""
     rule = RULES.get(node.op)
@@ -294,6 +323,8 @@ def _pull(node: Node, dy: Array) -> tuple[Any, ...]:
             f"{', '.join(wanted)}; enter one with @rule({node.op!r}, ...)"
         )
     _check_saved(node, rule)
+    if not (rule.strided or dy.flags.c_contiguous):
+        dy = backend.contiguous(dy)  # once, where each kernel would make a copy of its own
     gradients = tuple(rule.pull(node, dy))
     if len(gradients) != len(node.parents):
         raise AutogradError(

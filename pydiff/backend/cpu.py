@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
+import functools
 import math
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,12 @@ Axes = tuple[int, ...]
 
 config.on_num_threads(_native.set_num_threads)
 config.on_empty_cache(_native.empty_cache)
+
+
+@functools.lru_cache(4096)
+def _broadcast(a: Axes, b: Axes) -> Axes:
+    return np.broadcast_shapes(a, b)
+
 
 # ---------------------------------------------------------------- elementwise
 
@@ -32,7 +39,7 @@ def _unary(kernel: Callable[[Array, Array], None]) -> Callable[[Array], Array]:
 
 def _binary(kernel: Callable[[Array, Array, Array], None]) -> Callable[[Array, Array], Array]:
     def call(a: Array, b: Array) -> Array:
-        shape = a.shape if a.shape == b.shape else np.broadcast_shapes(a.shape, b.shape)
+        shape = a.shape if a.shape == b.shape else _broadcast(a.shape, b.shape)
         y = _native.empty(shape, a.dtype)
         kernel(a, b, y)
         return y
@@ -63,6 +70,17 @@ add = _binary(_native.add)
 subtract = _binary(_native.subtract)
 multiply = _binary(_native.multiply)
 divide = _binary(_native.divide)
+
+
+def accumulate(a: Array, b: Array) -> None:
+    _native.add(a, b if b.flags.c_contiguous or _has_whole_rows(b) else contiguous(b), a)
+
+
+def _has_whole_rows(x: Array) -> bool:
+    """Does the last axis that has several elements step from one to the next?"""
+    steps = [step for n, step in zip(x.shape, x.strides, strict=True) if n > 1]
+    return not steps or steps[-1] == x.itemsize
+
 
 sigmoid_backward = _gradient(_native.sigmoid_backward)
 tanh_backward = _gradient(_native.tanh_backward)
@@ -157,7 +175,7 @@ def matmul(
     transpose_b: bool = False,
 ) -> Array:
     m, n = a.shape[-1 if transpose_a else -2], b.shape[-2 if transpose_b else -1]
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    batch = _broadcast(a.shape[:-2], b.shape[:-2])
     c = _native.empty((*batch, m, n), a.dtype)
     count = math.prod(batch)
     if b.ndim == 2 and not transpose_a:  # a linear layer: one tall product
@@ -299,12 +317,13 @@ def contiguous(x: Array) -> Array:
 
 
 def concat(arrays: Sequence[Array], axis: int) -> Array:
-    ends = list(accumulate(a.shape[axis] for a in arrays))
+    sizes = [a.shape[axis] for a in arrays]
     before, after = arrays[0].shape[:axis], arrays[0].shape[axis + 1 :]
-    y = _native.empty((*before, ends[-1], *after), arrays[0].dtype)
-    for a, end in zip(arrays, ends, strict=True):
-        part = (slice(None),) * axis + (slice(end - a.shape[axis], end),)
-        _native.strided_copy(a, y[part])
+    y = _native.empty((*before, builtins.sum(sizes), *after), arrays[0].dtype)
+    end = 0
+    for a, size in zip(arrays, sizes, strict=True):
+        first, end = end, end + size
+        _native.strided_copy(a, y[(slice(None),) * axis + (slice(first, end),)])
     return y
 
 
@@ -337,22 +356,29 @@ def scatter_add(dy: Array, index: Array, rows: int) -> Array:
 
 
 def adamw(
-    p: Array,
-    g: Array,
-    m: Array,
-    v: Array,
+    p: Sequence[Array],
+    g: Sequence[Array],
+    m: Sequence[Array],
+    v: Sequence[Array],
     lr: float,
     beta1: float,
     beta2: float,
     eps: float,
     weight_decay: float,
     step: int,
+    scale: float = 1.0,
+    e: Sequence[Array] | None = None,
+    decay: float = 0.0,
 ) -> None:
-    _native.adamw(p, g, m, v, lr, beta1, beta2, eps, weight_decay, step)
+    _native.adamw(p, g, m, v, e, lr, beta1, beta2, eps, weight_decay, step, scale, decay)
 
 
-def ema(e: Array, p: Array, decay: float) -> None:
+def ema(e: Sequence[Array], p: Sequence[Array], decay: float) -> None:
     _native.ema(e, p, decay)
+
+
+def sum_of_squares(x: Sequence[Array]) -> Array:
+    return np.array(_native.sum_of_squares(x))
 
 
 def uniform(

@@ -6,6 +6,7 @@ Arguments are checked by `spec`; shapes are given there.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,11 @@ def gelu_tanh(x: Array) -> Array:
 @_quiet
 def add(a: Array, b: Array) -> Array:
     return np.asarray(a + b)
+
+
+@_quiet
+def accumulate(a: Array, b: Array) -> None:
+    a += b
 
 
 @_quiet
@@ -373,24 +379,37 @@ def scatter_add(dy: Array, index: Array, rows: int) -> Array:
 # ---------------------------------------------------------------- optimisers, in place
 @_quiet
 def adamw(
-    p: Array,
-    g: Array,
-    m: Array,
-    v: Array,
+    p: Sequence[Array],
+    g: Sequence[Array],
+    m: Sequence[Array],
+    v: Sequence[Array],
     lr: float,
     beta1: float,
     beta2: float,
     eps: float,
     weight_decay: float,
     step: int,
+    scale: float = 1.0,
+    e: Sequence[Array] | None = None,
+    decay: float = 0.0,
 ) -> None:
-    m[...] = beta1 * m + (1 - beta1) * g
-    v[...] = beta2 * v + (1 - beta2) * g * g
-    m_hat = m / (1 - beta1**step)
-    v_hat = v / (1 - beta2**step)
-    p[...] = p - lr * weight_decay * p - lr * m_hat / (np.sqrt(v_hat) + eps)
+    for pi, gi, mi, vi in zip(p, g, m, v, strict=True):
+        h = scale * gi
+        mi[...] = beta1 * mi + (1 - beta1) * h
+        vi[...] = beta2 * vi + (1 - beta2) * h * h
+        m_hat = mi / (1 - beta1**step)
+        v_hat = vi / (1 - beta2**step)
+        pi[...] = pi - lr * weight_decay * pi - lr * m_hat / (np.sqrt(v_hat) + eps)
+    if e is not None:
+        ema(e, p, decay)
 
 
 @_quiet
-def ema(e: Array, p: Array, decay: float) -> None:
-    e[...] = decay * e + (1 - decay) * p
+def ema(e: Sequence[Array], p: Sequence[Array], decay: float) -> None:
+    for ei, pi in zip(e, p, strict=True):
+        ei[...] = decay * ei + (1 - decay) * pi
+
+
+@_quiet
+def sum_of_squares(x: Sequence[Array]) -> Array:
+    return np.asarray(np.sum([np.sum(np.square(xi, dtype=np.float64)) for xi in x]))

@@ -1,4 +1,4 @@
-"""Arrays from the pool: ordinary to NumPy, recycled, bounded, safe on threads, in forks, at exit."""
+"""Arrays from the pool: ordinary, recycled, bounded, safe on threads, in forks and at exit."""
 
 from __future__ import annotations
 
