@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import ContextDecorator
-from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy import ndarray
 
 from .. import backend
 from ..errors import AutogradError, DtypeError, ShapeError
-from .arrays import Array, fingerprint, float_array
+from .arrays import Array, fingerprint, float_array, is_sole
 from .rules import RULES, Rule
 
 Shape = tuple[int, ...]
@@ -287,27 +286,12 @@ def _order(start: Node | TensorBase) -> list[Node]:
     return order
 
 
-def _references(container: Any, key: Any) -> int:
-    return getrefcount(container[key])
-
-
-_ALONE = _references({0: object()}, 0)  # of something that only its container knows
-
-
-def _is_ours(container: Any, key: Any) -> bool:
-    """May this array be written to, because nobody else can see it?"""
-    if _references(container, key) != _ALONE:
-        return False
-    array = container[key]
-    return array.base is None and array.flags.carray
-
-
 def _sum(gradients: dict[Any, Array], parent: Any, pulled: tuple[Any, ...], i: int) -> Array:
     """gradients[parent] + pulled[i], in one of the two where that is a fresh array."""
-    if _is_ours(gradients, parent):
+    if is_sole(gradients, parent):
         backend.accumulate(gradients[parent], pulled[i])
         return gradients[parent]
-    if _is_ours(pulled, i):
+    if is_sole(pulled, i):
         backend.accumulate(pulled[i], gradients[parent])
         return pulled[i]
     return backend.add(gradients[parent], pulled[i])

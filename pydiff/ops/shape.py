@@ -75,8 +75,9 @@ def concat(tensors: Sequence[Any], axis: int = -1) -> Tensor:
 @rule("concat", "tensor 0, tensor 1, tensor 2, tensor 3", strided=True)
 def concat_backward(ctx: Node, dy: Array) -> list[Array]:
     before = (slice(None),) * ctx["axis"]
-    ends = pairwise(accumulate(ctx["sizes"], initial=0))
-    return [dy[before + (slice(first, end),)] for first, end in ends]
+    ends = accumulate(ctx["sizes"], initial=0)
+    parts = [(*before, slice(first, end)) for first, end in pairwise(ends)]
+    return [dy[part] for part in parts]
 
 
 def getitem(x: Any, index: Any) -> Tensor:
