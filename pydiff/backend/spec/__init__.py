@@ -29,6 +29,7 @@ from .elementwise import (
     tanh,
     tanh_backward,
 )
+from .embed import cast, fourier, sinusoids
 from .linalg import matmul
 from .norm import group_norm, group_norm_backward, layer_norm, layer_norm_backward
 from .optim import adamw, ema
@@ -49,6 +50,7 @@ __all__ = [
     "add",
     "attention",
     "attention_backward",
+    "cast",
     "concat",
     "contiguous",
     "conv2d",
@@ -57,6 +59,7 @@ __all__ = [
     "divide",
     "ema",
     "exp",
+    "fourier",
     "gather",
     "gelu",
     "gelu_backward",
@@ -80,6 +83,7 @@ __all__ = [
     "sigmoid_backward",
     "silu",
     "silu_backward",
+    "sinusoids",
     "softmax",
     "softmax_backward",
     "sqrt",
