@@ -172,9 +172,7 @@ def matmul(
         other = None if residual is None else residual.reshape(shape)
         flat = c.reshape(shape)
         code = _ACTIVATIONS[act]
-        _native.matmul(
-            left, right, bias, flat, transpose_a, transpose_b, None, other, scale, code
-        )
+        _native.matmul(left, right, bias, flat, transpose_a, transpose_b, None, other, scale, code)
     return c
 
 
@@ -198,9 +196,7 @@ def conv2d(
     top, bottom, left, right = padding
     ho, wo = (h + top + bottom - kh) // stride[0] + 1, (w + left + right - kw) // stride[1] + 1
     y = np.empty((n, ho, wo, co), x.dtype)
-    _native.conv2d(
-        x, weight, bias, y, *stride, top, left, _algorithm(), None, add, residual, scale
-    )
+    _native.conv2d(x, weight, bias, y, *stride, top, left, _algorithm(), None, add, residual, scale)
     return y
 
 
