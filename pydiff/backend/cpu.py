@@ -204,7 +204,9 @@ def conv2d_backward_data(
     dy: Array, weight: Array, x_shape: Axes, stride: Axes, padding: tuple[int, int, int, int]
 ) -> Array:
     dx = np.empty(x_shape, dy.dtype)
-    _native.conv2d_backward_data(dy, weight, dx, *stride, padding[0], padding[2], _algorithm())
+    _native.conv2d_backward_data(
+        dy, weight, dx, stride[0], stride[1], padding[0], padding[2], _algorithm()
+    )
     return dx
 
 
@@ -212,7 +214,9 @@ def conv2d_backward_weight(
     x: Array, dy: Array, weight_shape: Axes, stride: Axes, padding: tuple[int, int, int, int]
 ) -> Array:
     dweight = np.empty(weight_shape, dy.dtype)
-    _native.conv2d_backward_weight(x, dy, dweight, *stride, padding[0], padding[2], _algorithm())
+    _native.conv2d_backward_weight(
+        x, dy, dweight, stride[0], stride[1], padding[0], padding[2], _algorithm()
+    )
     return dweight
 
 

@@ -180,6 +180,24 @@ def linear(length: Callable[[Args], int]) -> Bound:
     return bound
 
 
+def convolved(length: Callable[[Args], int], axes: tuple[int, int]) -> Bound:
+    """`linear`, taken at the largest of `axes` where Winograd's algorithms may compute the op.
+
+    They mix all pixels of a tile (or taps of a kernel), so each carries the error of the largest:
+    a border pixel that meets few taps, too.
+    """
+    exactly = linear(length)
+
+    def bound(case: Case, args: Args, outputs: list[Array], eps: float) -> list[Array]:
+        (b,) = exactly(case, args, outputs, eps)
+        shape = args["weight"].shape if "weight" in args else args["weight_shape"]
+        if shape[:2] != (3, 3) or args["stride"] not in (1, (1, 1)) or b.size == 0:
+            return [b]
+        return [np.broadcast_to(b.max(axis=axes, keepdims=True), b.shape)]
+
+    return bound
+
+
 def normwise(ulps: float, *names: str) -> Bound:
     """ulps eps (max|y| + max|arguments|), where the terms of y are of that size."""
 
