@@ -80,12 +80,16 @@ Plan::Plan(const Recording& recording, const std::vector<Relocation>& relocation
   idle_.reserve(kMostIdle);  // so that giving back never allocates
   for (const Relocation& r : relocations) {
     bool fits = r.instruction >= 0 && r.instruction < size() && r.pointer >= 0 &&
-                r.pointer < instructions_[r.instruction].pointers && r.space >= kArena &&
+                r.pointer < instructions_[r.instruction].pointers && r.space >= kNowhere &&
                 r.space < static_cast<int64_t>(external_bytes.size()) && r.offset >= 0;
-    fits = fits && r.offset <= (r.space == kArena ? arena_bytes : external_bytes[r.space]);
+    if (fits && r.space != kNowhere)
+      fits = r.offset <= (r.space == kArena ? arena_bytes : external_bytes[r.space]);
     if (!fits) throw std::invalid_argument("a relocation leads outside the plan");
     const Patch patch = {instructions_[r.instruction].args + r.pointer, r.space, r.offset};
-    (r.space == kArena ? arena_patches_ : external_patches_).push_back(patch);
+    if (r.space == kNowhere)
+      words_[patch.word] = 0;
+    else
+      (r.space == kArena ? arena_patches_ : external_patches_).push_back(patch);
   }
 }
 

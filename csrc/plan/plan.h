@@ -11,11 +11,12 @@
 namespace pydiff {
 
 // Pointer `pointer` of instruction `instruction` is `offset` bytes into a space: kArena, or
-// external array number `space`. Pointers without a relocation stay as recorded.
+// external array number `space`, or null in kNowhere. Pointers without a relocation stay as
+// recorded.
 struct Relocation {
   int64_t instruction, pointer, space, offset;
 };
-constexpr int64_t kArena = -1;
+constexpr int64_t kArena = -1, kNowhere = -2;
 
 class Plan {
  public:
@@ -40,7 +41,7 @@ class Plan {
   std::unique_ptr<Arena> make_arena() const;
 
   const std::vector<Instruction> instructions_;
-  const std::vector<uint64_t> words_;
+  std::vector<uint64_t> words_;
   const int64_t arena_bytes_;
   std::vector<Patch> arena_patches_, external_patches_;
   mutable std::mutex mutex_;

@@ -31,7 +31,9 @@ def trace(
     x, t, *rest = inputs
     with registry.tracing(recorder), no_grad():
         result = model(inputs[x], inputs[t], **{name: inputs[name] for name in rest})
-    array = np.asarray(getattr(result, "data", result) if not isinstance(result, np.ndarray) else result)
+    array = np.asarray(
+        getattr(result, "data", result) if not isinstance(result, np.ndarray) else result
+    )
     output = recorder.view(array)
     if not depends(output):
         raise PlanError(
