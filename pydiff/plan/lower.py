@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,19 +25,9 @@ _ARENA, _NULL = -1, -2  # spaces of native relocations
 def lower(graph: Graph, store: WeightStore, exact: bool) -> Program:
     """The native plan of a graph. Raises PlanError for calls that no plan can hold."""
     lowering = _Lowering(graph, store, exact)
-    with _recorded(lowering.recording):
-        for node in graph.nodes:
-            lowering.lower(node)
+    for node in graph.nodes:
+        lowering.lower(node)
     return lowering.program()
-
-
-@contextmanager
-def _recorded(recording: Any) -> Any:
-    recording.start()
-    try:
-        yield
-    finally:
-        recording.stop()
 
 
 class _Lowering:
@@ -111,7 +100,11 @@ class _Lowering:
     ) -> None:
         """Record one call; `name`: of the algorithm."""
         before = len(self.recording)
-        kernel(*args)
+        self.recording.start()
+        try:
+            kernel(*args)
+        finally:
+            self.recording.stop()
         if len(self.recording) != before + 1:
             raise PlanError(f"{node.op} made {len(self.recording) - before} calls, not one")
         unread = {id(array) for array in self.shapes_only}
