@@ -238,6 +238,7 @@ struct Work {
 // made from beginning to end by one thread. Few: all threads make V, then the products by points,
 // then y, so that U passes through the caches once.
 constexpr int64_t kBlock = 28, kFew = 48, kMost = 256;
+constexpr size_t kNear = 512 << 10;
 
 // y = scale (x * weight + bias + add + residual) with u from pack_points
 template <class T, int m>
@@ -245,8 +246,9 @@ void forward(const Conv2dArgs<T>& a, const T* u) {
   constexpr int points = Tiles<T, m>::points;
   const Tiles<T, m> g(a);
   const int64_t total = g.count(), u_step = packed_step<T>(a.ci, a.co);
-  const bool few = total < kFew;
-  const int64_t tasks = few ? 1 : most(4, total / kBlock / 4 * 4);
+  const bool few = total < kFew && points * u_step * sizeof(T) > kNear;
+  const int64_t whole = most(least(4, total / 8), total / kBlock / 4 * 4);
+  const int64_t tasks = few ? 1 : most(1, whole);
   const int64_t block = ceil_div(total, tasks);
   const Work<T, m> work(a, block);
   const int64_t each = work.size(), zeros_size = padded<T>(a.ci);
