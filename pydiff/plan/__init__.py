@@ -1,6 +1,6 @@
 """Compiled plans: a model traced once, fused, laid out in memory, and run by one native call."""
 
-from .compile import compile
+from .entry import compile
 from .plan import Plan
 from .program import Instruction, Timing
 

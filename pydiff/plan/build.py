@@ -51,7 +51,7 @@ def parameters_of(model: Any) -> tuple[tuple[Any, ...], ...]:
 
 
 def unchanged(before: tuple[tuple[Any, ...], ...], model: Any) -> bool:
-    """Whether the parameters are those of `parameters_of` then; a sampled look at their contents."""
+    """Whether the parameters are those that `parameters_of` saw, by a sampled look at them."""
     now = parameters_of(model)
     return len(now) == len(before) and all(
         a[0]() is b[0]() and a[1:] == b[1:] for a, b in zip(before, now, strict=True)

@@ -1,6 +1,6 @@
 """Passes over a graph: fewer calls, fewer trips through memory, the same arithmetic.
 
-Each keeps the order in which a result's terms are added, so that a plan gives the bits of the model.
+Each keeps the order in which the terms of a result are added: a plan gives the bits of the model.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .graph import Buffer, Graph, Node, View, moved, packed_strides
+from .graph import Array, Buffer, Graph, Node, View, moved, packed_strides
 
 # Arguments that may be strided rows, some channels of a wider array; and who can write to such.
 STRIDED = {
@@ -55,28 +55,42 @@ def fuse_epilogues(graph: Graph) -> None:
 def _fuse_addition(graph: Graph, node: Node) -> None:
     a, b = node.args["a"], node.args["b"]
     pairs = [(_product_of(graph, a), b), (_product_of(graph, b), a)]
-    order = {n: i for i, n in enumerate(graph.nodes)}
-    # The later product takes the earlier one's result.
-    for product, other in sorted(pairs, key=lambda pair: -order.get(pair[0], -1)):
-        if product is None or product.args["scale"] != 1 or product.args["residual"] is not None:
-            continue
-        out = product.outs[0]
-        if other.shape == node.outs[0].shape and other.is_contiguous:
-            strides = packed_strides(out.shape, out.dtype.itemsize)
-            residual = View(other.buffer, other.offset, out.shape, strides)
-            return _absorb(graph, product, node, residual=residual)
-        per_image = (out.shape[0], *(1 for _ in out.shape[1:-1]), out.shape[-1])
-        if product.op == "conv2d" and product.args["add"] is None and other.shape == per_image:
-            ends = other.shape[:: len(per_image) - 1], other.strides[:: len(per_image) - 1]
-            return _absorb(graph, product, node, add=View(other.buffer, other.offset, *ends))
+    products = [(product, other) for product, other in pairs if product is not None]
+    # Of two products the later one takes the earlier one's result.
+    for product, other in sorted(products, key=lambda pair: -graph.nodes.index(pair[0])):
+        if product.args["scale"] == 1 and product.args["residual"] is None:
+            changes = _as_residual(product, other, node) or _as_vector(product, other)
+            if changes:
+                _absorb(graph, product, node, **changes)
+                return
+
+
+def _as_residual(product: Node, other: View, node: Node) -> dict[str, View]:
+    out = product.outs[0]
+    if other.shape != node.outs[0].shape or not other.is_contiguous:
+        return {}
+    strides = packed_strides(out.shape, out.dtype.itemsize)
+    return {"residual": View(other.buffer, other.offset, out.shape, strides)}
+
+
+def _as_vector(product: Node, other: View) -> dict[str, View]:
+    """One vector per image: (N, 1, 1, C) as (N, C)."""
+    shape = product.outs[0].shape
+    if product.op != "conv2d" or product.args["add"] is not None:
+        return {}
+    if other.shape != (shape[0], 1, 1, shape[3]):
+        return {}
+    ends = (shape[0], shape[3]), (other.strides[0], other.strides[3])
+    return {"add": View(other.buffer, other.offset, *ends)}
 
 
 def _fuse_scale(graph: Graph, node: Node) -> None:
     for x, factor in [(node.args["a"], node.args["b"]), (node.args["b"], node.args["a"])]:
         product, constant = _product_of(graph, x), factor.buffer.array
-        if product is not None and constant is not None and constant.size == 1:
-            if product.args["scale"] == 1 and x.shape == node.outs[0].shape:
-                return _absorb(graph, product, node, scale=float(constant.item()))
+        number = constant is not None and constant.size == 1 and x.shape == node.outs[0].shape
+        if product is not None and number and product.args["scale"] == 1:
+            _absorb(graph, product, node, scale=float(constant.item()))
+            return
 
 
 def _fuse_silu(graph: Graph, node: Node) -> None:
@@ -179,9 +193,8 @@ def _join(graph: Graph, members: list[Node]) -> None:
 
 def _concatenated(buffers: list[Buffer]) -> Buffer:
     """A constant: the arrays side by side along their last axis."""
-    arrays = [buffer.array for buffer in buffers]
-    assert all(array is not None for array in arrays)
-    array = np.concatenate(arrays, axis=-1)  # type: ignore[arg-type]
+    arrays = [buffer.array for buffer in buffers if buffer.array is not None]
+    array: Array = np.concatenate(arrays, axis=-1)
     keys = tuple(buffer.key for buffer in buffers)
     return Buffer(array.shape, array.dtype, array=array, key=None if None in keys else keys)
 

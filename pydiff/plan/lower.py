@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import _native
+from ..backend.axes import kept, runs_of, split
 from ..errors import PlanError
 from .fuse import is_linear
 from .graph import Array, Buffer, Graph, Node, Shape, View
@@ -215,10 +216,9 @@ def _conv2d(low: _Lowering, node: Node) -> None:
     args, y = node.args, node.outs[0]
     weight, (top, _, left, _) = args["weight"], args["padding"]
     kh, kw, ci, co = weight.shape
-    options = (*args["stride"], top, left)
-    algorithm, packed = 0, None
-    if not low.exact:
-        algorithm = _native.conv2d_algorithm(*y.shape[1:3], ci, co, kh, kw, *args["stride"])
+    (sh, sw), (_, ho, wo, _) = args["stride"], y.shape
+    algorithm = 0 if low.exact else _native.conv2d_algorithm(ho, wo, ci, co, kh, kw, sh, sw)
+    packed = None
     if weight.buffer.array is not None:
         packed, kernel = low.packed(weight, algorithm), low.shape_of(weight, weight.shape)
     else:
@@ -230,7 +230,7 @@ def _conv2d(low: _Lowering, node: Node) -> None:
         kernel,
         low.array(args["bias"]),
         low.array(y),
-        *options,
+        *(sh, sw, top, left),
         algorithm,
         packed,
         low.array(args["add"]),
@@ -350,28 +350,15 @@ def _gather(low: _Lowering, node: Node) -> None:
 
 
 def _reduce(low: _Lowering, node: Node) -> None:
-    x, axes = node.args["x"], node.args["axes"]
-    runs = _runs(axes) or [(0, 0)]
+    x, runs = node.args["x"], runs_of(node.args["axes"]) or [(0, 0)]
     array, shape = low.array(x), x.shape
-    for i, (first, end) in enumerate(runs):
+    for i, run in enumerate(runs):
         last = i + 1 == len(runs)
-        sizes = [math.prod(part) for part in (shape[:first], shape[first:end], shape[end:])]
-        shape = shape[:first] + (1,) * (end - first) + shape[end:]
+        sizes, shape = split(shape, run), kept(shape, run)
         y = low.array(node.outs[0]) if last else low.scratch(shape, x.dtype)
         scale = [] if node.op == "max" else [node.args["scale"] if last else 1.0]
         low.call(node, getattr(_native, node.op), array, y, *sizes, *scale)
         array = y
-
-
-def _runs(axes: Shape) -> list[tuple[int, int]]:
-    """Sorted axes as runs [first, end) of neighbours, the last run first."""
-    runs: list[tuple[int, int]] = []
-    for axis in axes:
-        if runs and runs[-1][1] == axis:
-            runs[-1] = (runs[-1][0], axis + 1)
-        else:
-            runs.append((axis, axis + 1))
-    return runs[::-1]
 
 
 def _squared_error(low: _Lowering, node: Node) -> None:

@@ -22,14 +22,15 @@ class WeightStore:
 
     def copied(self, buffer: Buffer) -> Array:
         """A contiguous copy of a constant."""
-        return self._once(buffer, "copy", lambda array: _filled(array))
+        return self._once(buffer, "copy", _filled)
 
     def packed(self, buffer: Buffer, algorithm: int) -> Array:
         """A constant (kh, kw, ci, co), or (k, n) for a product, as conv2d_pack leaves it."""
 
         def pack(array: Array) -> Array:
             weight = np.ascontiguousarray(array.reshape((1,) * (4 - array.ndim) + array.shape))
-            size = _native.conv2d_packed_size(*weight.shape, algorithm, weight.itemsize)
+            kh, kw, ci, co = weight.shape
+            size = _native.conv2d_packed_size(kh, kw, ci, co, algorithm, weight.itemsize)
             packed = aligned((size,), weight.dtype)
             _native.conv2d_pack(weight, packed, algorithm)
             return packed

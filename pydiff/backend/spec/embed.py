@@ -21,15 +21,14 @@ def sinusoids(
     cosine_first: bool = False,
     dtype: DTypeLike = np.float32,
 ) -> Array:
-    """[sin(a), cos(a)] of the angles a = t frequency, rounded to float32 (Vaswani et al. 2017).
+    """[sin(a), cos(a)] of the angles a = t frequency (Vaswani et al. 2017).
 
-    t (N,) integers or floats, taken to float32, frequency (features // 2,) float32 -> (N, features) in `dtype`, with
-    the values of float32; `cosine_first` swaps the halves; an odd last column is 0.
+    t (N,) integers or floats and frequency (features // 2,) are rounded to float32, and so are a
+    and the result (N, features), which comes in `dtype`; `cosine_first` swaps the halves; an odd
+    last column is 0.
     """
     features = integer("sinusoids", "features", features, 0)
-    (frequency,) = arrays("sinusoids", frequency=frequency)
-    if frequency.dtype != np.float32:
-        raise DtypeError(f"sinusoids: frequency has dtype {frequency.dtype}; allowed: float32")
+    frequency = np.require(_floats("sinusoids", "frequency", frequency), np.float32)
     expect("sinusoids", "frequency", frequency, (features // 2,))
     kind = _dtype("sinusoids", dtype)
     times = np.require(_times("sinusoids", t), np.float32)
