@@ -11,6 +11,7 @@
 #include "core/args.h"
 #include "core/call.h"
 #include "core/table.h"
+#include "plan/recording.h"
 
 namespace pydiff::bindings {
 
@@ -161,8 +162,10 @@ class KernelCall {
   Call call_;
 };
 
+// Calls the kernel, or writes the call down where this thread is recording a plan.
 template <template <class> class Args, class T>
 void run(const Kernel<Args>& kernel, const Args<T>& args) {
+  if (Recording* recording = Recording::current()) return recording->add(kernel, args);
   bool cancelled;
   {
     const KernelCall call;
@@ -177,5 +180,6 @@ void bind_array_kernels(py::module_& m);
 void bind_layers(py::module_& m);
 void bind_memory(py::module_& m);
 void bind_optim(py::module_& m);
+void bind_plan(py::module_& m);
 
 }  // namespace pydiff::bindings

@@ -1,4 +1,4 @@
-// Reductions, softmax, resampling, copies, rows by index and random numbers.
+// Reductions, softmax, resampling, copies, rows by index, embeddings of times, random numbers.
 #include <cstring>
 
 #include "bindings/arguments.h"
@@ -194,9 +194,11 @@ void gather(py::handle x_, py::handle index_, py::handle y_) {
     const auto y = output<T>(op, "y", y_);
     expect_ndim(op, x, 2);
     expect_shape(op, y, {index.size, x.shape[1]});
+    GatherArgs<T> args{x.data, index.data, y.data, index.size, x.shape[0], x.shape[1]};
+    if (Recording::current() != nullptr) return run(table().gather, args);  // a plan checks later
     const Indices checked(op, index, x.shape[0]);
-    run(table().gather,
-        GatherArgs<T>{x.data, checked.data(), y.data, index.size, x.shape[0], x.shape[1]});
+    args.index = checked.data();
+    run(table().gather, args);
   });
 }
 
@@ -213,6 +215,60 @@ void scatter_add(py::handle x_, py::handle index_, py::handle y_) {
     if (y.size == 0) return;
     run(table().scatter_add,
         GatherArgs<T>{x.data, checked.data(), y.data, index.size, y.shape[0], y.shape[1]});
+  });
+}
+
+void sinusoids(py::handle t_, py::handle frequency_, py::handle y_, bool cosine_first) {
+  const char* op = "sinusoids";
+  with_dtype(op, "y", y_, [&](auto tag) {
+    using T = decltype(tag);
+    const auto t = input<float>(op, "t", t_), frequency = input<float>(op, "frequency", frequency_);
+    const auto y = output<T>(op, "y", y_);
+    expect_ndim(op, y, 2);
+    expect_shape(op, t, {y.shape[0]});
+    expect_shape(op, frequency, {y.shape[1] / 2});
+    run(table().sinusoids,
+        SinusoidArgs<T>{t.data, frequency.data, y.data, y.shape[0], y.shape[1], cosine_first});
+  });
+}
+
+// A float32 or float64 array that is read: one of the two pointers is null.
+struct Reals {
+  const float* f32 = nullptr;
+  const double* f64 = nullptr;
+  int64_t size = 0;
+
+  Reals(const char* op, const char* name, py::handle array) {
+    with_dtype(op, name, array, [&](auto tag) {
+      const auto checked = input<decltype(tag)>(op, name, array);
+      if constexpr (sizeof(tag) == 4)
+        f32 = checked.data;
+      else
+        f64 = checked.data;
+      size = checked.size;
+    });
+  }
+};
+
+void fourier(py::handle t_, py::handle weight_, py::handle y_) {
+  const char* op = "fourier";
+  with_dtype(op, "weight", weight_, [&](auto tag) {
+    using T = decltype(tag);
+    const Reals t(op, "t", t_);
+    const auto weight = input<T>(op, "weight", weight_), y = output<T>(op, "y", y_);
+    expect_shape(op, y, {t.size, checked_product(op, {2, weight.size})});
+    run(table().fourier, FourierArgs<T>{t.f32, t.f64, weight.data, y.data, t.size, weight.size});
+  });
+}
+
+void cast(py::handle x_, py::handle y_) {
+  const char* op = "cast";
+  with_dtype(op, "y", y_, [&](auto tag) {
+    using T = decltype(tag);
+    const Reals x(op, "x", x_);
+    const auto y = output<T>(op, "y", y_);
+    expect_size(op, y, x.size);
+    run(table().cast, CastArgs<T>{x.f32, x.f64, y.data, x.size});
   });
 }
 
@@ -247,6 +303,9 @@ void bind_array_kernels(py::module_& m) {
   m.def("strided_copy", &strided_copy, arg("x"), arg("y"));
   m.def("gather", &gather, arg("x"), arg("index"), arg("y"));
   m.def("scatter_add", &scatter_add, arg("x"), arg("index"), arg("y"));
+  m.def("sinusoids", &sinusoids, arg("t"), arg("frequency"), arg("y"), arg("cosine_first"));
+  m.def("fourier", &fourier, arg("t"), arg("weight"), arg("y"));
+  m.def("cast", &cast, arg("x"), arg("y"));
   m.def(
       "uniform",
       [](py::handle y, uint64_t seed, uint32_t first_image, uint32_t step, uint32_t stream) {

@@ -96,6 +96,7 @@ PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
   bind_layers(m);
   bind_memory(m);
   bind_optim(m);
+  bind_plan(m);
   m.def("isa", [] { return pydiff::table().isa; });
   m.def("supported_isas", &supported_isas);
   m.def(

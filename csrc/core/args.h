@@ -253,6 +253,39 @@ struct GatherArgs {
   int64_t n, rows, c;
 };
 
+// y (n, features) = [sin(a), cos(a)], or cosines first, of the angles a = t (n,) times frequency
+// (features / 2,), rounded to float32; an odd last column is 0. Sine and cosine are computed in
+// double and rounded to float32 for either T.
+template <class T>
+struct SinusoidArgs {
+  const float* t;
+  const float* frequency;
+  T* y;
+  int64_t n, features;
+  bool cosine_first;
+};
+
+// y (n, 2 features) = [sin(a), cos(a)] of a = 2 pi log(t) weight (features,). t is float32 or
+// float64, the other pointer null; log(t) is rounded to its type, a to the wider one of that and T;
+// sine and cosine are computed in double.
+template <class T>
+struct FourierArgs {
+  const float* t32;
+  const double* t64;
+  const T* weight;
+  T* y;
+  int64_t n, features;
+};
+
+// y[n] = x[n], rounded; x is float32 or float64, the other pointer null
+template <class T>
+struct CastArgs {
+  const float* x32;
+  const double* x64;
+  T* y;
+  int64_t n;
+};
+
 // The arrays of one parameter, each (n,): gradient g, moments m and v, and the average e or null.
 template <class T>
 struct AdamWItem {
@@ -303,8 +336,8 @@ struct SquaresItem {
 template <class T>
 struct SquaresArgs {
   const SquaresItem<T>* items;
-  int64_t count;
   double* y;
+  int64_t count;
 };
 
 // Philox-4x32-10 (Salmon et al. 2011). y (images, n): row i is image first_image + i. Counter

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _native, config
+from .axes import kept, runs_of, split
 
 Array = NDArray[Any]
 Axes = tuple[int, ...]
@@ -95,48 +96,28 @@ softmax_backward = _gradient(_native.softmax_backward)
 # ---------------------------------------------------------------- reductions
 
 
-def _runs(axes: Axes) -> list[tuple[int, int]]:
-    """Sorted axes as runs [first, end) of neighbours, the last run first."""
-    runs: list[tuple[int, int]] = []
-    for axis in axes:
-        if runs and runs[-1][1] == axis:
-            runs[-1] = (runs[-1][0], axis + 1)
-        else:
-            runs.append((axis, axis + 1))
-    return runs[::-1]
-
-
-def _split(shape: Axes, run: tuple[int, int]) -> tuple[int, int, int]:
-    first, end = run
-    return math.prod(shape[:first]), math.prod(shape[first:end]), math.prod(shape[end:])
-
-
-def _kept(shape: Axes, run: tuple[int, int]) -> Axes:
-    return shape[: run[0]] + (1,) * (run[1] - run[0]) + shape[run[1] :]
-
-
 def sum(x: Array, axes: Axes, scale: float = 1.0) -> Array:
-    runs = _runs(axes)
+    runs = runs_of(axes)
     for i, run in enumerate(runs or [(0, 0)]):
-        y = _native.empty(_kept(x.shape, run), x.dtype)
-        _native.sum(x, y, *_split(x.shape, run), scale if i + 1 >= len(runs) else 1.0)
+        y = _native.empty(kept(x.shape, run), x.dtype)
+        _native.sum(x, y, *split(x.shape, run), scale if i + 1 >= len(runs) else 1.0)
         x = y
     return x
 
 
 def max(x: Array, axes: Axes) -> Array:
-    for run in _runs(axes) or [(0, 0)]:
-        y = _native.empty(_kept(x.shape, run), x.dtype)
-        _native.max(x, y, *_split(x.shape, run))
+    for run in runs_of(axes) or [(0, 0)]:
+        y = _native.empty(kept(x.shape, run), x.dtype)
+        _native.max(x, y, *split(x.shape, run))
         x = y
     return x
 
 
 def max_backward(dy: Array, x: Array, y: Array, axes: Axes) -> Array:
-    runs = _runs(axes) or [(0, 0)]
+    runs = runs_of(axes) or [(0, 0)]
     if len(runs) == 1:
         dx = _native.empty_like(x)
-        _native.max_backward(dy, x, y, dx, *_split(x.shape, runs[0]))
+        _native.max_backward(dy, x, y, dx, *split(x.shape, runs[0]))
         return dx
     order = tuple(a for a in range(x.ndim) if a not in axes) + axes  # reduced axes last
     moved = contiguous(x.transpose(order))
@@ -215,21 +196,8 @@ def conv2d(
     top, bottom, left, right = padding
     ho, wo = (h + top + bottom - kh) // stride[0] + 1, (w + left + right - kw) // stride[1] + 1
     y = _native.empty((n, ho, wo, co), x.dtype)
-    _native.conv2d(
-        x,
-        weight,
-        bias,
-        y,
-        stride[0],
-        stride[1],
-        top,
-        left,
-        _algorithm(),
-        None,
-        add,
-        residual,
-        scale,
-    )
+    fused = None, add, residual, scale
+    _native.conv2d(x, weight, bias, y, stride[0], stride[1], top, left, _algorithm(), *fused)
     return y
 
 
@@ -379,6 +347,29 @@ def scatter_add(dy: Array, index: Array, rows: int) -> Array:
     c = math.prod(tail)
     y = _native.empty((rows, *tail), dy.dtype)
     _native.scatter_add(dy.reshape(index.size, c), index, y.reshape(rows, c))
+    return y
+
+
+# ---------------------------------------------------------------- features of times
+
+
+def sinusoids(
+    t: Array, frequency: Array, features: int, cosine_first: bool, dtype: np.dtype[Any]
+) -> Array:
+    y = _native.empty((t.size, features), dtype)
+    _native.sinusoids(t, frequency, y, cosine_first)
+    return y
+
+
+def fourier(t: Array, weight: Array) -> Array:
+    y = _native.empty((t.size, 2 * weight.size), weight.dtype)
+    _native.fourier(t, weight, y)
+    return y
+
+
+def cast(x: Array, dtype: np.dtype[Any]) -> Array:
+    y = _native.empty(x.shape, dtype)
+    _native.cast(x, y)
     return y
 
 

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .features import cast as cast
+from .features import fourier as fourier
+from .features import sinusoids as sinusoids
 from .philox import normal as normal
 from .philox import uniform as uniform
 from .reference_products import conv2d as conv2d

@@ -65,6 +65,10 @@ def _index(n: int, rows: int) -> np.ndarray:
     return np.random.default_rng(7).integers(0, rows, n)
 
 
+def _times() -> np.ndarray:
+    return np.arange(1, 1002, 7, dtype=np.float32)
+
+
 _UNARY = ["exp", "sqrt", "sigmoid", "tanh", "relu", "silu", "gelu", "gelu_tanh"]
 _GRADIENTS = ["sigmoid", "tanh", "relu", "silu", "gelu", "gelu_tanh"]
 
@@ -121,6 +125,17 @@ CALLS: dict[str, Callable[[Draw], object]] = {
     ),
     "gather": lambda x: cpu.gather(x(97, 131), _index(1003, 97)),
     "scatter_add": lambda x: cpu.scatter_add(x(1003, 131), _index(1003, 97), 97),
+    "sinusoids": lambda x: cpu.sinusoids(
+        _times(), abs(x(33)).astype(np.float32), 67, True, x(1).dtype
+    ),
+    "fourier": lambda x: (
+        cpu.fourier(_times(), x(33)),
+        cpu.fourier(_times().astype(np.float64), x(33)),
+    ),
+    "cast": lambda x: (
+        cpu.cast(x(7001).astype(np.float32), x(1).dtype),
+        cpu.cast(x(7001).astype(np.float64), x(1).dtype),
+    ),
     "adamw": lambda x: _update(
         cpu.adamw,
         *(_several(x) for _ in "pgm"),

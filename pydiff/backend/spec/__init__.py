@@ -30,6 +30,7 @@ from .elementwise import (
     tanh,
     tanh_backward,
 )
+from .embed import cast, fourier, sinusoids
 from .linalg import matmul
 from .norm import group_norm, group_norm_backward, layer_norm, layer_norm_backward
 from .optim import adamw, ema, sum_of_squares
@@ -51,6 +52,7 @@ __all__ = [
     "add",
     "attention",
     "attention_backward",
+    "cast",
     "concat",
     "contiguous",
     "conv2d",
@@ -59,6 +61,7 @@ __all__ = [
     "divide",
     "ema",
     "exp",
+    "fourier",
     "gather",
     "gelu",
     "gelu_backward",
@@ -82,6 +85,7 @@ __all__ = [
     "sigmoid_backward",
     "silu",
     "silu_backward",
+    "sinusoids",
     "softmax",
     "softmax_backward",
     "sqrt",

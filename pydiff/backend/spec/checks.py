@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DtypeError, ShapeError
+from ..registry import active
 
 Array = NDArray[Any]
 
@@ -26,7 +27,8 @@ def array(op: str, name: str, x: Array) -> Array:
         flags = x.flags
         if flags.c_contiguous and flags.aligned and x.ndim <= MAX_DIMS:
             return x
-    return np.require(strided(op, name, x), requirements=("C", "A"))
+    x = strided(op, name, x)
+    return x if x.flags.c_contiguous else active().contiguous(x)
 
 
 def strided(op: str, name: str, x: Array) -> Array:
