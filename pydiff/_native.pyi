@@ -93,6 +93,7 @@ def conv2d_packed_size(
 def conv2d_algorithm(
     ho: int, wo: int, ci: int, co: int, kh: int, kw: int, stride_h: int, stride_w: int
 ) -> int: ...
+def fma_peak(y: Array, iterations: int) -> int: ...
 def group_norm(
     x: Array,
     weight: Array | None,

@@ -45,8 +45,8 @@ LAYERS = {
     "__main__": 10,
 }
 COMPOSED = {"accumulate", "concat", "contiguous", "pad"}  # of the contract, over one kernel
-# Kernels behind them: copies; the form of a weight that only the kernels know.
-PRIVATE_KERNELS = {"strided_copy", "conv2d_pack"}
+# Kernels beside it: copies; the form of a weight that only the kernels know; a measurement.
+PRIVATE_KERNELS = {"strided_copy", "conv2d_pack", "fma_peak"}
 NO_GRADIENT = {"Tensor", "as_tensor", "astype"}  # in ops, but no op of its own to check
 
 

@@ -340,6 +340,14 @@ struct SquaresArgs {
   int64_t count;
 };
 
+// y (tasks,) = the ends of chains of fma, `iterations` long; flops (1,): what all tasks did.
+template <class T>
+struct PeakArgs {
+  T* y;
+  int64_t* flops;
+  int64_t tasks, iterations;
+};
+
 // Philox-4x32-10 (Salmon et al. 2011). y (images, n): row i is image first_image + i. Counter
 // words: (element / 4, image, step, stream), key: the two halves of seed. Element e takes output
 // word e % 4. uniform: (u + 0.5) * 2^-32 in (0, 1). normal: Box-Muller on words (0,1) -> elements
