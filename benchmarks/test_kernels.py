@@ -33,6 +33,9 @@ def test_kernel(benchmark, case, template):
     call = getattr(backend, case.name)
     benchmark.group = case.name
     benchmark.extra_info["bytes_of_inputs"] = sum(
-        value.nbytes for value in args.values() if isinstance(value, np.ndarray)
+        x.nbytes
+        for value in args.values()
+        for x in (value if isinstance(value, list) else [value])
+        if isinstance(x, np.ndarray)
     )
     benchmark(lambda: call(**args))

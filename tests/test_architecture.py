@@ -44,7 +44,7 @@ LAYERS = {
     "cli": 9,
     "__main__": 10,
 }
-COMPOSED = {"concat", "contiguous", "pad"}  # functions of the contract over one kernel
+COMPOSED = {"accumulate", "concat", "contiguous", "pad"}  # of the contract, over one kernel
 # Kernels behind them: copies; the form of a weight that only the kernels know.
 PRIVATE_KERNELS = {"strided_copy", "conv2d_pack"}
 NO_GRADIENT = {"Tensor", "as_tensor", "astype"}  # in ops, but no op of its own to check

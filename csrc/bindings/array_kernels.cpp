@@ -1,5 +1,4 @@
-// Reductions, softmax, resampling, copies, rows by index, embeddings of times, optimisers and
-// random numbers.
+// Reductions, softmax, resampling, copies, rows by index, embeddings of times and random numbers.
 #include <cstring>
 
 #include "bindings/arguments.h"
@@ -273,33 +272,6 @@ void cast(py::handle x_, py::handle y_) {
   });
 }
 
-void adamw(py::handle p_, py::handle g_, py::handle m_, py::handle v_, double lr, double beta1,
-           double beta2, double eps, double weight_decay, int64_t step) {
-  const char* op = "adamw";
-  expect(op, step >= 1, "step counts from 1");
-  with_dtype(op, "p", p_, [&](auto tag) {
-    using T = decltype(tag);
-    const auto p = output<T>(op, "p", p_), m = output<T>(op, "m", m_), v = output<T>(op, "v", v_);
-    const auto g = input<T>(op, "g", g_);
-    expect_same_shape(op, g, p);
-    expect_same_shape(op, m, p);
-    expect_same_shape(op, v, p);
-    run(table().adamw, AdamWArgs<T>{p.data, g.data, m.data, v.data, p.size, lr, beta1, beta2, eps,
-                                    weight_decay, step});
-  });
-}
-
-void ema(py::handle e_, py::handle p_, double decay) {
-  const char* op = "ema";
-  with_dtype(op, "e", e_, [&](auto tag) {
-    using T = decltype(tag);
-    const auto e = output<T>(op, "e", e_);
-    const auto p = input<T>(op, "p", p_);
-    expect_same_shape(op, p, e);
-    run(table().ema, EmaArgs<T>{e.data, p.data, e.size, decay});
-  });
-}
-
 void random(const char* op, Kernel<RandomArgs> KernelTable::* kernel, py::handle y_, uint64_t seed,
             uint32_t first_image, uint32_t step, uint32_t stream) {
   with_dtype(op, "y", y_, [&](auto tag) {
@@ -334,9 +306,6 @@ void bind_array_kernels(py::module_& m) {
   m.def("sinusoids", &sinusoids, arg("t"), arg("frequency"), arg("y"), arg("cosine_first"));
   m.def("fourier", &fourier, arg("t"), arg("weight"), arg("y"));
   m.def("cast", &cast, arg("x"), arg("y"));
-  m.def("adamw", &adamw, arg("p"), arg("g"), arg("m"), arg("v"), arg("lr"), arg("beta1"),
-        arg("beta2"), arg("eps"), arg("weight_decay"), arg("step"));
-  m.def("ema", &ema, arg("e"), arg("p"), arg("decay"));
   m.def(
       "uniform",
       [](py::handle y, uint64_t seed, uint32_t first_image, uint32_t step, uint32_t stream) {

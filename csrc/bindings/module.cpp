@@ -95,6 +95,8 @@ PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
   bind_array_kernels(m);
   bind_layers(m);
   bind_plan(m);
+  bind_memory(m);
+  bind_optim(m);
   m.def("isa", [] { return pydiff::table().isa; });
   m.def("supported_isas", &supported_isas);
   m.def(

@@ -286,26 +286,58 @@ struct CastArgs {
   int64_t n;
 };
 
-// Decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2), in place on p, m, v:
-// p -= lr * wd * p; m, v moments; p -= lr * mhat / (sqrt(vhat) + eps). step counts from 1.
+// The arrays of one parameter, each (n,): gradient g, moments m and v, and the average e or null.
 template <class T>
-struct AdamWArgs {
+struct AdamWItem {
   T* p;
   const T* g;
   T* m;
   T* v;
+  T* e;
   int64_t n;
-  double lr, beta1, beta2, eps, weight_decay;
-  int64_t step;
 };
 
-// e = decay * e + (1 - decay) * p, in place on e
+// For each of `count` items, in place on p, m, v and e, with h = scale * g: decoupled weight decay
+// (Loshchilov & Hutter 2019, algorithm 2) p -= lr * wd * p; m, v moments of h;
+// p -= lr * mhat / (sqrt(vhat) + eps); then e = decay * e + (1 - decay) * p. step counts from 1.
 template <class T>
-struct EmaArgs {
+struct AdamWArgs {
+  const AdamWItem<T>* items;
+  int64_t count;
+  double lr, beta1, beta2, eps, weight_decay;
+  int64_t step;
+  double scale, decay;
+};
+
+// e, p (n,)
+template <class T>
+struct EmaItem {
   T* e;
   const T* p;
   int64_t n;
+};
+
+// e = decay * e + (1 - decay) * p for each of `count` items, in place on e
+template <class T>
+struct EmaArgs {
+  const EmaItem<T>* items;
+  int64_t count;
   double decay;
+};
+
+// x (n,)
+template <class T>
+struct SquaresItem {
+  const T* x;
+  int64_t n;
+};
+
+// y (1,) = the sum of the squares of all elements of `count` items, in double
+template <class T>
+struct SquaresArgs {
+  const SquaresItem<T>* items;
+  int64_t count;
+  double* y;
 };
 
 // Philox-4x32-10 (Salmon et al. 2011). y (images, n): row i is image first_image + i. Counter

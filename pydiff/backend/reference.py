@@ -20,6 +20,9 @@ from .reference_products import conv2d as conv2d
 from .reference_products import conv2d_backward_data as conv2d_backward_data
 from .reference_products import conv2d_backward_weight as conv2d_backward_weight
 from .reference_products import matmul as matmul
+from .updates import adamw as adamw
+from .updates import ema as ema
+from .updates import sum_of_squares as sum_of_squares
 
 Array = NDArray[Any]
 Axes = tuple[int, ...]
@@ -76,6 +79,11 @@ def gelu_tanh(x: Array) -> Array:
 @_quiet
 def add(a: Array, b: Array) -> Array:
     return np.asarray(a + b)
+
+
+@_quiet
+def accumulate(a: Array, b: Array) -> None:
+    a += b
 
 
 @_quiet
@@ -321,29 +329,3 @@ def scatter_add(dy: Array, index: Array, rows: int) -> Array:
     y = np.zeros((rows, *dy.shape[index.ndim :]), dy.dtype)
     np.add.at(y, index, dy)
     return y
-
-
-# ---------------------------------------------------------------- optimisers, in place
-@_quiet
-def adamw(
-    p: Array,
-    g: Array,
-    m: Array,
-    v: Array,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    step: int,
-) -> None:
-    m[...] = beta1 * m + (1 - beta1) * g
-    v[...] = beta2 * v + (1 - beta2) * g * g
-    m_hat = m / (1 - beta1**step)
-    v_hat = v / (1 - beta2**step)
-    p[...] = p - lr * weight_decay * p - lr * m_hat / (np.sqrt(v_hat) + eps)
-
-
-@_quiet
-def ema(e: Array, p: Array, decay: float) -> None:
-    e[...] = decay * e + (1 - decay) * p

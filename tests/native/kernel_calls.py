@@ -14,9 +14,14 @@ Draw = Callable[..., np.ndarray]
 PADDING, STRIDE = (1, 0, 2, 1), (1, 2)
 
 
-def _update(kernel: Callable[..., None], *arrays: np.ndarray, **numbers: float) -> tuple:
-    kernel(*arrays, **numbers)
-    return arrays
+def _several(x: Draw) -> list[np.ndarray]:
+    return [x(100_003), x(1), x(16_384), x(7, 19)]
+
+
+def _update(kernel: Callable[..., None], *lists: list[np.ndarray], **options: object) -> tuple:
+    kernel(*lists, **options)
+    changed = [*lists, options.get("e", [])]
+    return tuple(x for arrays in changed for x in arrays)
 
 
 def _attention(x: Draw) -> tuple[np.ndarray, ...]:
@@ -133,18 +138,20 @@ CALLS: dict[str, Callable[[Draw], object]] = {
     ),
     "adamw": lambda x: _update(
         cpu.adamw,
-        x(100_003),
-        x(100_003),
-        x(100_003),
-        abs(x(100_003)),
+        *(_several(x) for _ in "pgm"),
+        [abs(v) for v in _several(x)],
         lr=1e-2,
         beta1=0.9,
         beta2=0.999,
         eps=1e-8,
         weight_decay=0.01,
         step=3,
+        scale=0.3,
+        e=_several(x),
+        decay=0.99,
     ),
-    "ema": lambda x: _update(cpu.ema, x(100_003), x(100_003), decay=0.99),
+    "ema": lambda x: _update(cpu.ema, _several(x), _several(x), decay=0.99),
+    "sum_of_squares": lambda x: cpu.sum_of_squares(_several(x)),
     "uniform": lambda x: cpu.uniform(5, 6, 7, 8, 3, 20_003, x(1).dtype),
     "normal": lambda x: cpu.normal(5, 6, 7, 8, 3, 20_003, x(1).dtype),
 }

@@ -9,6 +9,7 @@ function of the same name of the active implementation (`registry.active()`), wh
 from .attention import attention, attention_backward
 from .conv import conv2d, conv2d_backward_data, conv2d_backward_weight
 from .elementwise import (
+    accumulate,
     add,
     divide,
     exp,
@@ -32,7 +33,7 @@ from .elementwise import (
 from .embed import cast, fourier, sinusoids
 from .linalg import matmul
 from .norm import group_norm, group_norm_backward, layer_norm, layer_norm_backward
-from .optim import adamw, ema
+from .optim import adamw, ema, sum_of_squares
 from .random import normal, uniform
 from .reduce import max, max_backward, softmax, softmax_backward, squared_error, sum
 from .resample import (
@@ -46,6 +47,7 @@ from .resample import (
 )
 
 __all__ = [
+    "accumulate",
     "adamw",
     "add",
     "attention",
@@ -90,6 +92,7 @@ __all__ = [
     "squared_error",
     "subtract",
     "sum",
+    "sum_of_squares",
     "sum_pool",
     "tanh",
     "tanh_backward",
