@@ -99,8 +99,8 @@ def group_norm(
     weight: Array | None,
     bias: Array | None,
     y: Array,
-    mean: Array,
-    rstd: Array,
+    mean: Array | None,
+    rstd: Array | None,
     groups: int,
     eps: float,
     act: int,
@@ -138,7 +138,7 @@ def layer_norm_backward(
     dbias: Array | None,
 ) -> None: ...
 def attention(
-    q: Array, k: Array, v: Array, o: Array, lse: Array, heads: int, scale: float
+    q: Array, k: Array, v: Array, o: Array, lse: Array | None, heads: int, scale: float
 ) -> None: ...
 def attention_backward(
     dy: Array,

@@ -178,8 +178,8 @@ void run(const Kernel<Args>& kernel, const Args<T>& args) {
 void bind_elementwise(py::module_& m);
 void bind_array_kernels(py::module_& m);
 void bind_layers(py::module_& m);
+void bind_plan(py::module_& m);
 void bind_memory(py::module_& m);
 void bind_optim(py::module_& m);
-void bind_plan(py::module_& m);
 
 }  // namespace pydiff::bindings

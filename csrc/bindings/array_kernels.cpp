@@ -1,4 +1,4 @@
-// Reductions, softmax, resampling, copies, rows by index, embeddings of times, random numbers.
+// Reductions, softmax, resampling, copies, rows by index, embeddings of times and random numbers.
 #include <cstring>
 
 #include "bindings/arguments.h"

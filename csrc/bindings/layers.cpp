@@ -234,23 +234,23 @@ void group_norm(py::handle x_, py::handle weight_, py::handle bias_, py::handle 
   const char* op = "group_norm";
   with_dtype(op, "x", x_, [&](auto tag) {
     using T = decltype(tag);
-    const auto x = input<T>(op, "x", x_);
-    const auto y = output<T>(op, "y", y_), mean = output<T>(op, "mean", mean_);
-    const auto rstd = output<T>(op, "rstd", rstd_);
+    const auto x = input_rows<T>(op, "x", x_), y = output_rows<T>(op, "y", y_);
     const auto [n, s, c] = channels_of(op, x, groups);
     expect_same_shape(op, y, x);
-    expect_shape(op, mean, {n, groups});
-    expect_shape(op, rstd, {n, groups});
+    const int64_t statistics = checked_product(op, {n, groups});
+    T* mean = optional_output<T>(op, "mean", mean_, statistics);
+    T* rstd = optional_output<T>(op, "rstd", rstd_, statistics);
     const T* weight = optional<T>(op, "weight", weight_, c);
     const T* bias = optional<T>(op, "bias", bias_, c);
     const Activation f = activation(op, act);
     if (x.size == 0) {
-      std::fill_n(mean.data, mean.size, T(0));
-      std::fill_n(rstd.data, rstd.size, T(0));
+      if (mean != nullptr) std::fill_n(mean, statistics, T(0));
+      if (rstd != nullptr) std::fill_n(rstd, statistics, T(0));
       return;
     }
-    run(table().group_norm, GroupNormArgs<T>{x.data, weight, bias, y.data, mean.data, rstd.data, n,
-                                             s, c, groups, eps, f});
+    run(table().group_norm,
+        GroupNormArgs<T>{x.data, weight, bias, y.data, mean, rstd, n, s, c, groups,
+                         row_stride(op, x), row_stride(op, y), eps, f});
   });
 }
 
@@ -363,18 +363,21 @@ void attention(py::handle q_, py::handle k_, py::handle v_, py::handle o_, py::h
   const char* op = "attention";
   with_dtype(op, "q", q_, [&](auto tag) {
     using T = decltype(tag);
-    const auto q = input<T>(op, "q", q_), k = input<T>(op, "k", k_), v = input<T>(op, "v", v_);
-    const auto o = output<T>(op, "o", o_), lse = output<T>(op, "lse", lse_);
+    const auto q = input_rows<T>(op, "q", q_), k = input_rows<T>(op, "k", k_);
+    const auto v = input_rows<T>(op, "v", v_), o = output<T>(op, "o", o_);
     const Heads s = attention_shape(op, q, k, v, heads);
     expect_same_shape(op, o, q);
-    expect_shape(op, lse, {s.n, heads, s.tq});
+    const int64_t queries = checked_product(op, {s.n, heads, s.tq});
+    T* lse = optional_output<T>(op, "lse", lse_, queries);
     expect(op, s.tk > 0, "k and v hold no tokens");
     if (o.size == 0) {
-      std::fill_n(lse.data, lse.size, static_cast<T>(std::log(s.tk)));
+      if (lse != nullptr) std::fill_n(lse, queries, static_cast<T>(std::log(s.tk)));
       return;
     }
-    run(table().attention, AttentionArgs<T>{q.data, k.data, v.data, o.data, lse.data, s.n, s.tq,
-                                            s.tk, heads, s.d, static_cast<T>(scale)});
+    run(table().attention,
+        AttentionArgs<T>{q.data, k.data, v.data, o.data, lse, s.n, s.tq, s.tk, heads, s.d,
+                         row_stride(op, q), row_stride(op, k), row_stride(op, v),
+                         static_cast<T>(scale)});
   });
 }
 

@@ -94,9 +94,9 @@ PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
   bind_elementwise(m);
   bind_array_kernels(m);
   bind_layers(m);
+  bind_plan(m);
   bind_memory(m);
   bind_optim(m);
-  bind_plan(m);
   m.def("isa", [] { return pydiff::table().isa; });
   m.def("supported_isas", &supported_isas);
   m.def(

@@ -136,7 +136,8 @@ struct ConvPackArgs {
   bool reversed;
 };
 
-// x, y (n, s, c) with s = h*w positions; weight, bias (c,) or null; mean, rstd (n, groups).
+// x, y (n, s, c) with s = h*w positions, rows of c elements ldx and ldy apart; weight, bias (c,) or
+// null; mean, rstd (n, groups), each null where nobody wants it.
 // y = act((x - mean) * rstd * weight + bias)
 template <class T>
 struct GroupNormArgs {
@@ -146,7 +147,7 @@ struct GroupNormArgs {
   T* y;
   T* mean;
   T* rstd;
-  int64_t n, s, c, groups;
+  int64_t n, s, c, groups, ldx, ldy;
   double eps;
   Activation act;
 };
@@ -193,8 +194,9 @@ struct LayerNormBackwardArgs {
   int64_t rows, c;
 };
 
-// q, o (n, tq, heads*d), k (n, tk, heads*d), v (n, tk, heads*d); lse (n, heads, tq) holds the log
-// of the sum of exponentials of scale * q k^T, which the gradient needs.
+// q, o (n, tq, heads*d), k (n, tk, heads*d), v (n, tk, heads*d), rows of q, k and v ldq, ldk and
+// ldv apart; lse (n, heads, tq), null where nobody wants it, holds the log of the sum of
+// exponentials of scale * q k^T, which the gradient needs.
 template <class T>
 struct AttentionArgs {
   const T* q;
@@ -202,7 +204,7 @@ struct AttentionArgs {
   const T* v;
   T* o;
   T* lse;
-  int64_t n, tq, tk, heads, d;
+  int64_t n, tq, tk, heads, d, ldq, ldk, ldv;
   T scale;
 };
 

@@ -1,9 +1,12 @@
 // Multi-head attention with a streaming softmax (Milakov & Gimelshein 2018, arXiv 1805.02867; Dao
-// et al. 2022, arXiv 2205.14135): scores exist only as tiles of 64 queries x 128 keys.
+// et al. 2022, arXiv 2205.14135): scores exist only as tiles of 128 keys x 64 queries.
 //
-// Tiles are cut by constants, queries of one tile are independent, and sums over keys or queries
-// run in order: bits depend neither on threads nor on the instruction set. Floor: 4 tq tk d flops
-// forward, 10 backward (two of them recompute the scores), per head.
+// Vectors run along the queries: a row of a tile is one key's scores. So maxima and sums over keys
+// need no reduction within a vector, and keys and values are read where they lie, unpacked.
+//
+// Tiles are cut by constants, queries are independent lanes, and sums over keys or queries run in
+// order: bits depend neither on threads nor on the instruction set. Floor: 4 tq tk d flops forward,
+// 10 backward (two of them recompute the scores), per head.
 #include "core/args.h"
 #include "kernels/gemm.h"
 #include "simd/math.h"
@@ -13,9 +16,12 @@ namespace pydiff::PYDIFF_ISA_NAMESPACE {
 namespace {
 
 constexpr int64_t kQueries = 64, kKeys = 128;
-constexpr int64_t kWholeHeads = 8;  // from so many heads on, each is one task, packed in its cache
+constexpr int64_t kWholeHeads = 8;  // from so many heads on, each is one task
 
-// (t, d) of one image and head inside (n, t, heads * d)
+template <class T>
+constexpr T kLog2e = T(1.4426950408889634);
+
+// (t, d) of one image and head inside (n, t, heads * d), rows ld apart
 template <class T>
 struct HeadView {
   T* p;
@@ -24,8 +30,41 @@ struct HeadView {
 };
 
 template <class T>
-HeadView<T> head_view(T* p, int64_t pair, int64_t t, int64_t heads, int64_t d) {
-  return {p + pair / heads * t * heads * d + pair % heads * d, t, d, heads * d};
+HeadView<T> head_view(T* p, int64_t pair, int64_t t, int64_t heads, int64_t d, int64_t ld) {
+  return {p + pair / heads * t * ld + pair % heads * d, t, d, ld};
+}
+
+template <class T>
+PYDIFF_INLINE int64_t round_up(int64_t n) {
+  return ceil_div(n, Vec<T>::width) * Vec<T>::width;
+}
+
+// Rows that are copied lie a cache line further apart than they are wide: strides of 2^n meet in a
+// few sets of the cache. Inputs whose rows do so are copied, one head at a time.
+template <class T>
+PYDIFF_INLINE int64_t copy_stride(int64_t d) {
+  return (d / kLanes<T> + 2) * kLanes<T>;
+}
+template <class T>
+bool wants_copy(int64_t ld) {
+  return ld * static_cast<int64_t>(sizeof(T)) % 2048 == 0;
+}
+template <class T>
+int64_t copy_size(int64_t t, int64_t d, int64_t ld) {
+  return wants_copy<T>(ld) ? t * copy_stride<T>(d) : 0;
+}
+template <class T>
+HeadView<const T> rows_near(const HeadView<const T>& x, T* copy) {
+  if (!wants_copy<T>(x.ld)) return x;
+  return {copy, x.t, x.d, copy_stride<T>(x.d)};
+}
+template <class T>
+void fill_copy(const HeadView<const T>& x, T* to) {
+  if (!wants_copy<T>(x.ld)) return;
+  for (int64_t i = 0; i < x.t; ++i)
+    for_lanes<T>(x.d, [&](int64_t k, auto at) {
+      store(to + i * copy_stride<T>(x.d) + k, load(x.row(i) + k, at), at);
+    });
 }
 
 // x (t, d) packed for products that sum over d (its transpose), and over t.
@@ -38,36 +77,38 @@ int64_t packed_rows(int64_t t, int64_t d) {
   return panels<T>(d) * Tile<T>::cols * t;
 }
 template <class T>
-void pack(const HeadView<const T>& x, bool transposed, T* to) {
-  constexpr int cols = Tile<T>::cols;
-  const int64_t n = transposed ? x.t : x.d, k = transposed ? x.d : x.t;
-  for (int64_t j = 0; j < n; j += cols)
-    pack_panel(k, least(cols, n - j), x.p + j * (transposed ? x.ld : 1), x.ld, transposed,
-               to + j * k);
+void pack_rows(const HeadView<const T>& x, T* to) {
+  for (int64_t j = 0; j < x.d; j += Tile<T>::cols)
+    pack_panel(x.t, least(Tile<T>::cols, x.d - j), x.p + j, x.ld, false, to + j * x.t);
 }
-
-// rows [first, first + count) of x times scale, a cache line further apart than they are wide:
-// strides of 2^n would meet in a few sets of the cache.
+// rows [first, first + count) of x, transposed and scaled
 template <class T>
-PYDIFF_INLINE int64_t copy_stride(int64_t d) {
-  return (d / kLanes<T> + 2) * kLanes<T>;
-}
-template <class T>
-void copy_rows(const HeadView<const T>& x, int64_t first, int64_t count, T scale, T* to) {
-  for (int64_t i = 0; i < count; ++i)
-    for_lanes<T>(x.d, [&](int64_t k, auto at) {
-      store(to + i * copy_stride<T>(x.d) + k, load(x.row(first + i) + k, at) * set1<T>(scale), at);
-    });
+void pack_columns(const HeadView<const T>& x, int64_t first, int64_t count, T scale, T* to) {
+  constexpr int64_t cols = Tile<T>::cols;
+  for (int64_t j = 0; j < count; j += cols)
+    pack_panel(x.d, least(cols, count - j), x.row(first + j), x.ld, true, to + j * x.d);
+  for (int64_t i = 0; scale != 1 && i < packed_columns<T>(count, x.d); i += Vec<T>::width)
+    store(to + i, load(to + i) * set1<T>(scale));
 }
 
 // c (m, n) = [c +] a (m, k) b, a stored as rows, or as columns for the transpose
-template <bool kColumns, class T>
-void multiply(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const Packed<T>& b, T* c,
+template <bool kColumns, class T, class B>
+void multiply(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const B& b, T* c,
               int64_t ldc, bool add) {
   product<T, kColumns>(
       m, n, k, [&](int64_t i, int64_t) -> View<T> { return {a + i * (kColumns ? lda : 1), lda}; },
       b, c, ldc, add, nullptr);
 }
+
+// b of a product, read where it lies: columns come in whole vectors
+template <class T>
+struct Unpacked {
+  const T* p;
+  int64_t ld;
+  PYDIFF_INLINE View<T> operator()(int64_t j, int64_t i, int64_t) const {
+    return {p + i * ld + j, ld};
+  }
+};
 
 template <class T>
 void fill_zero(const HeadView<T>& x) {
@@ -75,185 +116,255 @@ void fill_zero(const HeadView<T>& x) {
     for_lanes<T>(x.d, [&](int64_t k, auto at) { store(x.row(i) + k, zero<T>(), at); });
 }
 
-template <class T>
-T scalar_exp(T x) {
-  T y[Vec<T>::width];
-  store(y, exp(set1<T>(x)));
-  return y[0];
-}
-template <class T>
-T scalar_log(T x) {
-  T y[Vec<T>::width];
-  store(y, log(set1<T>(x)));
-  return y[0];
-}
-
 // ---- forward
 
-// A running softmax over the keys seen so far, one entry per query.
+// A running softmax over the keys seen so far, one entry per query: exponentials are taken about
+// -shift / log2(e), which follows the maximum only when that has risen by more than kSlack: sums
+// stay far from overflow, and o need not be rescaled for every small rise.
 template <class T>
 struct Running {
-  T top[kQueries], sum[kQueries];
+  alignas(64) T top[kQueries], shift[kQueries], sum[kQueries], shrink[kQueries];
+};
+constexpr int kSlack = 8;
+
+// New maxima of a tile. False where no query's shift moved; else o is to be multiplied by shrink.
+template <class T>
+bool raise_top(Vec<T> here, bool first, int64_t q, Running<T>& r) {
+  const Vec<T> old = load(r.top + q);
+  const Mask<T> moved = lt(old + set1<T>(kSlack), here);
+  store(r.shrink + q, set1<T>(1));
+  if (!first && !any(moved)) return false;
+  const Vec<T> top = first ? here : select(moved, here, old);
+  const Vec<T> shift = top * set1<T>(-kLog2e<T>);
+  const Vec<T> shrink = first ? zero<T>() : exp2_normal(shift - load(r.shift + q));
+  store(r.top + q, top);
+  store(r.shift + q, shift);
+  store(r.shrink + q, shrink);
+  store(r.sum + q, first ? zero<T>() : load(r.sum + q) * shrink);
+  return !first;
+}
+
+// s (keys, queries) -> exp(s - top), the running softmax brought up to date; see raise_top.
+template <class T>
+PYDIFF_FLATTEN bool stream_softmax(int64_t keys, int64_t queries, bool first, T* s, Running<T>& r) {
+  bool moved = false;
+  for_groups<T>(queries, [&](int64_t q, auto at) {
+    auto here = load(s + q, at);
+    for (int64_t j = 1; j < keys; ++j) here = max_or_second(load(s + j * kQueries + q, at), here);
+    for (int i = 0; i < vectors_of(here); ++i)
+      moved |= raise_top(pick(here, i), first, q + i * Vec<T>::width, r);
+    const auto shift = load(r.shift + q, at);
+    const auto exponential = [&](int64_t j) {
+      T* const row = s + j * kQueries + q;
+      const auto e = exp2_normal(fma(load(row, at), set1<T>(kLog2e<T>), shift));
+      store(row, e, at);
+      return e;
+    };
+    auto sum = exponential(0);
+    for (int64_t j = 1; j < keys; ++j) sum = sum + exponential(j);
+    store(r.sum + q, sum + load(r.sum + q, at), at);
+  });
+  return moved;
+}
+
+// The result of one tile of queries, while keys stream by: rows of o, or where those do not end
+// with a whole vector its transpose (d, kQueries), which wastes no lanes.
+template <class T>
+struct Output {
+  HeadView<T> o;
+  T* transpose;
+  bool transposed() const { return o.d % Vec<T>::width != 0; }
+
+  // += p v with p (keys, queries) and the rows of v from `first` on
+  void add(int64_t queries, int64_t keys, const T* p, const HeadView<const T>& v,
+           int64_t first) const {
+    if (transposed())
+      multiply<true, T>(o.d, round_up<T>(queries), keys, v.row(first), v.ld,
+                        Unpacked<T>{p, kQueries}, transpose, kQueries, first > 0);
+    else
+      multiply<true, T>(queries, o.d, keys, p, kQueries, Unpacked<T>{v.row(first), v.ld}, o.p, o.ld,
+                        first > 0);
+  }
+
+  // each query's row times its factor (kQueries,)
+  void scale(int64_t queries, const T* factor) const {
+    for (int64_t k = 0; transposed() && k < o.d; ++k)
+      for_lanes<T>(round_up<T>(queries), [&](int64_t q, auto at) {
+        T* const y = transpose + k * kQueries + q;
+        store(y, load(y, at) * load(factor + q, at), at);
+      });
+    for (int64_t q = 0; !transposed() && q < queries; ++q) {
+      if (factor[q] == T(1)) continue;
+      T* const y = o.row(q);
+      for_lanes<T>(
+          o.d, [&](int64_t k, auto at) { store(y + k, load(y + k, at) * set1<T>(factor[q]), at); });
+    }
+  }
+
+  void finish(int64_t queries) const {
+    for (int64_t q = 0; transposed() && q < queries; ++q) {
+      T* const y = o.row(q);
+      for (int64_t k = 0; k < o.d; ++k) y[k] = transpose[k * kQueries + q];
+    }
+  }
 };
 
-// s (queries, keys) -> exp(s - top), with top and sum brought up to date; o is scaled to the new
-// top.
 template <class T>
-void stream_softmax(int64_t queries, int64_t keys, bool first, T* s, Running<T>& r,
-                    const HeadView<T>& o, int64_t o_row) {
-  for (int64_t i = 0; i < queries; ++i) {
-    T* const row = s + i * kKeys;
-    const T here = max_terms<T>(keys, [&](int64_t j, auto at) { return load(row + j, at); });
-    const T top = first || here > r.top[i] || here != here ? here : r.top[i];
-    const T sum = sum_terms<T>(keys, [&](int64_t j, auto at) {
-      const Vec<T> e = exp(load(row + j, at) - set1<T>(top));
-      store(row + j, e, at);
-      return e;
-    });
-    if (first) {
-      r.sum[i] = sum;
-    } else {
-      const T shrink = scalar_exp(r.top[i] - top);
-      r.sum[i] = r.sum[i] * shrink + sum;
-      T* const y = o.row(o_row + i);
-      if (shrink != T(1))
-        for_lanes<T>(
-            o.d, [&](int64_t k, auto at) { store(y + k, load(y + k, at) * set1<T>(shrink), at); });
-    }
-    r.top[i] = top;
-  }
+int64_t attend_size(int64_t d) {
+  return kQueries * kKeys + packed_columns<T>(kQueries, d) + d * kQueries;
 }
 
 // One tile of queries against all keys.
 template <class T>
-void attend(const AttentionArgs<T>& g, int64_t pair, int64_t begin, const T* keys_packed,
-            const T* values_packed, T* work) {
-  constexpr int cols = Tile<T>::cols;
-  const HeadView<const T> q = head_view(g.q, pair, g.tq, g.heads, g.d);
-  const HeadView<T> o = head_view(g.o, pair, g.tq, g.heads, g.d);
-  const int64_t queries = least(kQueries, g.tq - begin);
-  T* const s = work;
-  T* const rows = work + kQueries * kKeys;
-  copy_rows(q, begin, queries, g.scale, rows);
+void attend(const AttentionArgs<T>& g, int64_t pair, int64_t begin, const HeadView<const T>& k,
+            const HeadView<const T>& v, T* work) {
+  const HeadView<const T> q = head_view(g.q, pair, g.tq, g.heads, g.d, g.ldq);
+  const HeadView<T> o = head_view(g.o, pair, g.tq, g.heads, g.d, g.heads * g.d);
+  const int64_t queries = least(kQueries, g.tq - begin), wide = round_up<T>(queries);
+  T *const s = work, *const q_columns = s + kQueries * kKeys;
+  const Output<T> y{{o.row(begin), queries, g.d, o.ld},
+                    q_columns + packed_columns<T>(kQueries, g.d)};
+  pack_columns(q, begin, queries, g.scale, q_columns);
   Running<T> r;
   for (int64_t j = 0; j < g.tk; j += kKeys) {
     const int64_t keys = least(kKeys, g.tk - j);
-    multiply<false, T>(queries, keys, g.d, rows, copy_stride<T>(g.d),
-                       Packed<T>{keys_packed + j * g.d, g.d}, s, kKeys, false);
-    stream_softmax(queries, keys, j == 0, s, r, o, begin);
-    multiply<false, T>(queries, g.d, keys, s, kKeys, Packed<T>{values_packed + j * cols, g.tk},
-                       o.row(begin), o.ld, j > 0);
+    multiply<false, T>(keys, wide, g.d, k.row(j), k.ld, Packed<T>{q_columns, g.d}, s, kQueries,
+                       false);
+    if (stream_softmax(keys, wide, j == 0, s, r)) y.scale(queries, r.shrink);
+    y.add(queries, keys, s, v, j);
   }
-  for (int64_t i = 0; i < queries; ++i) {
-    T* const y = o.row(begin + i);
-    const Vec<T> scale = set1<T>(T(1) / r.sum[i]);
-    for_lanes<T>(g.d, [&](int64_t k, auto at) { store(y + k, load(y + k, at) * scale, at); });
-    g.lse[pair * g.tq + begin + i] = r.top[i] + scalar_log(r.sum[i]);
+  for (int64_t i = 0; i < wide; i += Vec<T>::width) {
+    const Vec<T> sum = load(r.sum + i);
+    store(r.shrink + i, set1<T>(1) / sum);
+    store(r.sum + i, log(sum));
   }
+  y.scale(queries, r.shrink);
+  y.finish(queries);
+  for (int64_t i = 0; g.lse != nullptr && i < queries; ++i)
+    g.lse[pair * g.tq + begin + i] =
+        static_cast<T>(r.sum[i] - 0.69314718055994530942 * static_cast<double>(r.shift[i]));
 }
 
-// q, o (n, tq, heads d), k, v (n, tk, heads d), lse (n, heads, tq); tk >= 1
+// q (n, tq, heads d), k, v (n, tk, heads d) -> o (n, tq, heads d), lse (n, heads, tq); tk >= 1
 template <class T>
 void attention_impl(const AttentionArgs<T>& g) {
   const int64_t pairs = g.n * g.heads, tiles = ceil_div(g.tq, kQueries);
   if (pairs * g.tq == 0 || g.d == 0) return;
-  const int64_t k_size = packed_columns<T>(g.tk, g.d), v_size = packed_rows<T>(g.tk, g.d);
-  const int64_t each = k_size + v_size, per_thread = kQueries * (kKeys + copy_stride<T>(g.d));
   const bool whole = pairs >= kWholeHeads;
-  const Scratch operands(checked_bytes((whole ? num_threads() : pairs) * each, sizeof(T)));
+  const int64_t k_size = copy_size<T>(g.tk, g.d, g.ldk), v_size = copy_size<T>(g.tk, g.d, g.ldv);
+  const int64_t each = k_size + v_size, per_thread = attend_size<T>(g.d);
+  const Scratch copies(checked_bytes((whole ? num_threads() : pairs) * each, sizeof(T)));
   const Scratch works(checked_bytes(num_threads() * per_thread, sizeof(T)));
-  const auto packed_at = [&](int64_t i) { return operands.template as<T>() + i * each; };
-  const auto work_of = [&](int thread) { return works.template as<T>() + thread * per_thread; };
-  const auto keys_of = [&](int64_t pair) { return head_view(g.k, pair, g.tk, g.heads, g.d); };
-  const auto values_of = [&](int64_t pair) { return head_view(g.v, pair, g.tk, g.heads, g.d); };
+  const auto keys_of = [&](int64_t pair) {
+    return head_view(g.k, pair, g.tk, g.heads, g.d, g.ldk);
+  };
+  const auto values_of = [&](int64_t pair) {
+    return head_view(g.v, pair, g.tk, g.heads, g.d, g.ldv);
+  };
+  const auto copy = [&](int64_t pair, int64_t slot) {
+    T* const to = copies.template as<T>() + slot * each;
+    fill_copy(keys_of(pair), to);
+    fill_copy(values_of(pair), to + k_size);
+  };
+  const auto attend_tile = [&](int64_t pair, int64_t slot, int64_t tile, int thread) {
+    T* const near = copies.template as<T>() + slot * each;
+    attend(g, pair, tile * kQueries, rows_near(keys_of(pair), near),
+           rows_near(values_of(pair), near + k_size), works.template as<T>() + thread * per_thread);
+  };
   if (whole) {
     parallel_for(pairs, [&](int64_t pair, int thread) {
-      T* const keys = packed_at(thread);
-      pack(keys_of(pair), true, keys);
-      pack(values_of(pair), false, keys + k_size);
-      for (int64_t tile = 0; tile < tiles; ++tile)
-        attend(g, pair, tile * kQueries, keys, keys + k_size, work_of(thread));
+      copy(pair, thread);
+      for (int64_t tile = 0; tile < tiles; ++tile) attend_tile(pair, thread, tile, thread);
     });
     return;
   }
-  parallel_for(2 * pairs, [&](int64_t task, int) {
-    const int64_t pair = task / 2;
-    if (task % 2 == 0)
-      pack(keys_of(pair), true, packed_at(pair));
-    else
-      pack(values_of(pair), false, packed_at(pair) + k_size);
-  });
+  if (each > 0) parallel_for(pairs, [&](int64_t pair, int) { copy(pair, pair); });
   parallel_for(pairs * tiles, [&](int64_t task, int thread) {
-    const T* const keys = packed_at(task / tiles);
-    attend(g, task / tiles, task % tiles * kQueries, keys, keys + k_size, work_of(thread));
+    attend_tile(task / tiles, task / tiles, task % tiles, thread);
   });
 }
 
 // ---- backward: p = exp(s - lse), ds = p (dy v^T - dot) scale with dot = sum(dy o),
-// dq = ds k, dk = ds^T q, dv = p^T dy
+// dq = ds k, dk = ds^T q, dv = p^T dy. Tiles as above: p, ds (keys, queries).
 
-// The operands of one head, packed for the five products.
+// What the products of one head read.
 template <class T>
 struct Operands {
-  T *k_columns, *v_columns, *k_rows, *q_rows, *dy_rows, *dot;
+  T *q_columns, *dy_columns, *q_rows, *dy_rows, *k_rows, *k_copy, *v_copy, *dot, *shift;
 
   static int64_t size(const AttentionBackwardArgs<T>& g) {
-    return 2 * packed_columns<T>(g.tk, g.d) + packed_rows<T>(g.tk, g.d) +
-           2 * packed_rows<T>(g.tq, g.d) + g.tq;
+    return 2 * packed_columns<T>(g.tq, g.d) + 2 * packed_rows<T>(g.tq, g.d) +
+           packed_rows<T>(g.tk, g.d) + 2 * copy_size<T>(g.tk, g.d, g.heads * g.d) +
+           2 * round_up<T>(g.tq);
   }
   Operands(const AttentionBackwardArgs<T>& g, T* p)
-      : k_columns(p),
-        v_columns(k_columns + packed_columns<T>(g.tk, g.d)),
-        k_rows(v_columns + packed_columns<T>(g.tk, g.d)),
-        q_rows(k_rows + packed_rows<T>(g.tk, g.d)),
+      : q_columns(p),
+        dy_columns(q_columns + packed_columns<T>(g.tq, g.d)),
+        q_rows(dy_columns + packed_columns<T>(g.tq, g.d)),
         dy_rows(q_rows + packed_rows<T>(g.tq, g.d)),
-        dot(dy_rows + packed_rows<T>(g.tq, g.d)) {}
+        k_rows(dy_rows + packed_rows<T>(g.tq, g.d)),
+        k_copy(k_rows + packed_rows<T>(g.tk, g.d)),
+        v_copy(k_copy + copy_size<T>(g.tk, g.d, g.heads * g.d)),
+        dot(v_copy + copy_size<T>(g.tk, g.d, g.heads * g.d)),
+        shift(dot + round_up<T>(g.tq)) {}
 
   void fill(const AttentionBackwardArgs<T>& g, int64_t pair) const {
-    const HeadView<const T> k = head_view(g.k, pair, g.tk, g.heads, g.d);
-    const HeadView<const T> dy = head_view(g.dy, pair, g.tq, g.heads, g.d);
-    const HeadView<const T> o = head_view(g.o, pair, g.tq, g.heads, g.d);
-    pack(k, true, k_columns);
-    pack(head_view(g.v, pair, g.tk, g.heads, g.d), true, v_columns);
-    pack(k, false, k_rows);
-    pack(head_view(g.q, pair, g.tq, g.heads, g.d), false, q_rows);
-    pack(dy, false, dy_rows);
-    for (int64_t i = 0; i < g.tq; ++i)
-      dot[i] = sum_terms<T>(g.d, [&](int64_t j, auto at) {
+    const auto view = [&](const T* p, int64_t t) {
+      return head_view(p, pair, t, g.heads, g.d, g.heads * g.d);
+    };
+    const HeadView<const T> q = view(g.q, g.tq), dy = view(g.dy, g.tq), o = view(g.o, g.tq);
+    pack_columns(q, 0, g.tq, g.scale, q_columns);
+    pack_columns(dy, 0, g.tq, T(1), dy_columns);
+    pack_rows(q, q_rows);
+    pack_rows(dy, dy_rows);
+    pack_rows(view(g.k, g.tk), k_rows);
+    fill_copy(view(g.k, g.tk), k_copy);
+    fill_copy(view(g.v, g.tk), v_copy);
+    for (int64_t i = 0; i < round_up<T>(g.tq); ++i) {
+      const bool real = i < g.tq;
+      shift[i] = real ? g.lse[pair * g.tq + i] * -kLog2e<T> : T(0);
+      dot[i] = !real ? T(0) : sum_terms<T>(g.d, [&](int64_t j, auto at) {
         return load(dy.row(i) + j, at) * load(o.row(i) + j, at);
       });
+    }
   }
 };
 
+// Gradients of one head grow here, in rows of whole vectors: q's for one tile of queries, k's and
+// v's for all keys of the task.
 template <class T>
 struct BackwardWork {
-  T *p, *ds, *q, *dy;
-  static int64_t size(int64_t d) { return 2 * kQueries * (kKeys + copy_stride<T>(d)); }
-  BackwardWork(T* at, int64_t d)
+  T *p, *ds, *dq, *dk, *dv;
+  static int64_t size(int64_t d, int64_t keys) {
+    return 2 * kQueries * kKeys + (kQueries + 2 * keys) * copy_stride<T>(d);
+  }
+  BackwardWork(T* at, int64_t d, int64_t keys)
       : p(at),
         ds(p + kQueries * kKeys),
-        q(ds + kQueries * kKeys),
-        dy(q + kQueries * copy_stride<T>(d)) {}
+        dq(ds + kQueries * kKeys),
+        dk(dq + kQueries * copy_stride<T>(d)),
+        dv(dk + keys * copy_stride<T>(d)) {}
 };
 
-// p and ds of one tile
+// p (keys, queries) = scores, ds = dy v^T -> p, ds
 template <class T>
-void score_tile(const AttentionBackwardArgs<T>& g, int64_t pair, int64_t i, int64_t queries,
-                int64_t j, int64_t keys, const Operands<T>& b, const BackwardWork<T>& w) {
-  const int64_t ld = copy_stride<T>(g.d);
-  multiply<false, T>(queries, keys, g.d, w.q, ld, Packed<T>{b.k_columns + j * g.d, g.d}, w.p, kKeys,
-                     false);
-  multiply<false, T>(queries, keys, g.d, w.dy, ld, Packed<T>{b.v_columns + j * g.d, g.d}, w.ds,
-                     kKeys, false);
-  for (int64_t r = 0; r < queries; ++r) {
-    T *const p = w.p + r * kKeys, *const ds = w.ds + r * kKeys;
-    const Vec<T> lse = set1<T>(g.lse[pair * g.tq + i + r]), dot = set1<T>(b.dot[i + r]);
-    for_lanes<T>(keys, [&](int64_t c, auto at) {
-      const Vec<T> e = exp(load(p + c, at) - lse);
-      store(p + c, e, at);
-      store(ds + c, e * (load(ds + c, at) - dot) * set1<T>(g.scale), at);
+PYDIFF_FLATTEN void score_gradient(int64_t keys, int64_t queries, const T* shift, const T* dot,
+                                   T scale, T* p, T* ds) {
+  for (int64_t j = 0; j < keys; ++j)
+    for_groups<T>(queries, [&](int64_t q, auto at) {
+      const int64_t i = j * kQueries + q;
+      const auto e = exp2_normal(fma(load(p + i, at), set1<T>(kLog2e<T>), load(shift + q, at)));
+      store(p + i, e, at);
+      store(ds + i, e * (load(ds + i, at) - load(dot + q, at)) * set1<T>(scale), at);
     });
-  }
+}
+
+template <class T>
+void write_rows(const T* from, const HeadView<T>& to, int64_t first, int64_t count) {
+  for (int64_t i = 0; i < count; ++i)
+    for_lanes<T>(to.d, [&](int64_t k, auto at) {
+      store(to.row(first + i) + k, load(from + i * copy_stride<T>(to.d) + k, at), at);
+    });
 }
 
 // Part of one head: queries [q0, q1) against keys [k0, k1), for dq, or for dk and dv, or for all.
@@ -262,29 +373,36 @@ void backward_part(const AttentionBackwardArgs<T>& g, int64_t pair, int64_t q0, 
                    int64_t k0, int64_t k1, bool for_q, bool for_kv, const Operands<T>& b,
                    const BackwardWork<T>& w) {
   constexpr int cols = Tile<T>::cols;
-  const HeadView<const T> q = head_view(g.q, pair, g.tq, g.heads, g.d);
-  const HeadView<const T> dy = head_view(g.dy, pair, g.tq, g.heads, g.d);
-  const HeadView<T> dq = head_view(g.dq, pair, g.tq, g.heads, g.d);
-  const HeadView<T> dk = head_view(g.dk, pair, g.tk, g.heads, g.d);
-  const HeadView<T> dv = head_view(g.dv, pair, g.tk, g.heads, g.d);
+  const int64_t ld = g.heads * g.d, copied = copy_stride<T>(g.d), wide_d = round_up<T>(g.d);
+  const auto view = [&](auto* p, int64_t t) { return head_view(p, pair, t, g.heads, g.d, ld); };
+  const HeadView<const T> k = rows_near(view(g.k, g.tk), b.k_copy);
+  const HeadView<const T> v = rows_near(view(g.v, g.tk), b.v_copy);
   for (int64_t i = q0; i < q1; i += kQueries) {
-    const int64_t queries = least(kQueries, q1 - i);
-    copy_rows(q, i, queries, g.scale, w.q);
-    copy_rows(dy, i, queries, T(1), w.dy);
+    const int64_t queries = least(kQueries, q1 - i), wide = round_up<T>(queries);
     for (int64_t j = k0; j < k1; j += kKeys) {
       const int64_t keys = least(kKeys, k1 - j);
-      score_tile(g, pair, i, queries, j, keys, b, w);
+      multiply<false, T>(keys, wide, g.d, k.row(j), k.ld, Packed<T>{b.q_columns + i * g.d, g.d},
+                         w.p, kQueries, false);
+      multiply<false, T>(keys, wide, g.d, v.row(j), v.ld, Packed<T>{b.dy_columns + i * g.d, g.d},
+                         w.ds, kQueries, false);
+      score_gradient(keys, wide, b.shift + i, b.dot + i, g.scale, w.p, w.ds);
       if (for_q)
-        multiply<false, T>(queries, g.d, keys, w.ds, kKeys, Packed<T>{b.k_rows + j * cols, g.tk},
-                           dq.row(i), dq.ld, j > 0);
+        multiply<true, T>(queries, wide_d, keys, w.ds, kQueries,
+                          Packed<T>{b.k_rows + j * cols, g.tk}, w.dq, copied, j > 0);
       if (for_kv) {
-        multiply<true, T>(keys, g.d, queries, w.ds, kKeys, Packed<T>{b.q_rows + i * cols, g.tq},
-                          dk.row(j), dk.ld, i > 0);
-        multiply<true, T>(keys, g.d, queries, w.p, kKeys, Packed<T>{b.dy_rows + i * cols, g.tq},
-                          dv.row(j), dv.ld, i > 0);
+        multiply<false, T>(keys, wide_d, queries, w.ds, kQueries,
+                           Packed<T>{b.q_rows + i * cols, g.tq}, w.dk + (j - k0) * copied, copied,
+                           i > 0);
+        multiply<false, T>(keys, wide_d, queries, w.p, kQueries,
+                           Packed<T>{b.dy_rows + i * cols, g.tq}, w.dv + (j - k0) * copied, copied,
+                           i > 0);
       }
     }
+    if (for_q) write_rows(w.dq, view(g.dq, g.tq), i, queries);
   }
+  if (!for_kv) return;
+  write_rows(w.dk, view(g.dk, g.tk), k0, k1 - k0);
+  write_rows(w.dv, view(g.dv, g.tk), k0, k1 - k0);
 }
 
 // dq (n, tq, heads d), dk, dv (n, tk, heads d). Enough heads: one task each, five products. Few
@@ -292,24 +410,25 @@ void backward_part(const AttentionBackwardArgs<T>& g, int64_t pair, int64_t q0, 
 // products. The sums run in the same order either way.
 template <class T>
 void attention_backward_impl(const AttentionBackwardArgs<T>& g) {
-  const int64_t pairs = g.n * g.heads;
+  const int64_t pairs = g.n * g.heads, ld = g.heads * g.d;
   if (pairs == 0 || g.d == 0) return;
   if (g.tq == 0) {
     for (int64_t pair = 0; pair < pairs; ++pair) {
-      fill_zero(head_view(g.dk, pair, g.tk, g.heads, g.d));
-      fill_zero(head_view(g.dv, pair, g.tk, g.heads, g.d));
+      fill_zero(head_view(g.dk, pair, g.tk, g.heads, g.d, ld));
+      fill_zero(head_view(g.dv, pair, g.tk, g.heads, g.d, ld));
     }
     return;
   }
   const bool whole = pairs >= kWholeHeads;
-  const int64_t each = Operands<T>::size(g), per_thread = BackwardWork<T>::size(g.d);
+  const int64_t keys = whole ? g.tk : kKeys;
+  const int64_t each = Operands<T>::size(g), per_thread = BackwardWork<T>::size(g.d, keys);
   const Scratch operands(checked_bytes((whole ? num_threads() : pairs) * each, sizeof(T)));
   const Scratch works(checked_bytes(num_threads() * per_thread, sizeof(T)));
   const auto operands_at = [&](int64_t i) {
     return Operands<T>(g, operands.template as<T>() + i * each);
   };
   const auto work_of = [&](int thread) {
-    return BackwardWork<T>(works.template as<T>() + thread * per_thread, g.d);
+    return BackwardWork<T>(works.template as<T>() + thread * per_thread, g.d, keys);
   };
   if (whole) {
     parallel_for(pairs, [&](int64_t pair, int thread) {

@@ -18,14 +18,28 @@ void for_chunks(int64_t n, const F& body) {
   });
 }
 
+// Functions of one vector, some of a group of vectors too
+template <class F>
+constexpr bool kTakesGroups = false;
+
+template <class T, class F, class Body>
+PYDIFF_INLINE void for_vectors(int64_t n, const Body& body) {
+  if constexpr (kTakesGroups<F>)
+    for_groups<T>(n, body);
+  else
+    for_lanes<T>(n, body);
+}
+
 // ---- one argument: x (n,) -> y (n,)
 
 template <class T, class F>
+PYDIFF_FLATTEN void map_run(int64_t n, const T* x, T* y, const F& f) {
+  for_vectors<T, F>(n, [&](int64_t i, auto at) { store(y + i, f(load(x + i, at)), at); });
+}
+template <class T, class F>
 void map(const UnaryArgs<T>& args, const F& f) {
   for_chunks(args.n, [&](int64_t begin, int64_t count) {
-    const T* x = args.x + begin;
-    T* y = args.y + begin;
-    for_lanes<T>(count, [&](int64_t i, auto at) { store(y + i, f(load(x + i, at)), at); });
+    map_run(count, args.x + begin, args.y + begin, f);
   });
 }
 
@@ -35,12 +49,22 @@ struct Relu {
     return max(x, zero<T>());
   }
 };
-struct Silu {
-  template <class T>
-  PYDIFF_INLINE Vec<T> operator()(Vec<T> x) const {
-    return x * sigmoid(x);
+struct Sigmoid {
+  template <class X>
+  PYDIFF_INLINE X operator()(const X& x) const {
+    return sigmoid(x);
   }
 };
+struct Silu {
+  template <class X>
+  PYDIFF_INLINE X operator()(const X& x) const {
+    return silu(x);
+  }
+};
+template <>
+constexpr bool kTakesGroups<Sigmoid> = true;
+template <>
+constexpr bool kTakesGroups<Silu> = true;
 // x Phi(x) (Hendrycks & Gimpel 2016)
 struct Gelu {
   template <class T>
@@ -51,11 +75,14 @@ struct Gelu {
 };
 
 // 2 sqrt(2/pi) (x + 0.044715 x^3) and its derivative. sigmoid(inner) = (1 + tanh(inner / 2)) / 2.
-// Beyond |x| = 40 the sigmoid is 0 or 1 in either precision; the clamp keeps x^2 finite.
+// Beyond |x| = 40 the sigmoid is 0 or 1 in either precision; the clamp keeps products finite.
+template <class T>
+PYDIFF_INLINE Vec<T> gelu_tanh_clamp(Vec<T> x) {
+  return clamp(x, T(-40), T(40));
+}
 template <class T>
 PYDIFF_INLINE Vec<T> gelu_tanh_inner(Vec<T> x, Vec<T>* slope) {
   constexpr T scale = T(1.59576912160573071176), cubic = T(0.044715);
-  x = min(max(x, set1<T>(T(-40))), set1<T>(T(40)));
   const Vec<T> square = x * x;
   *slope = set1<T>(scale) * fma(square, set1<T>(3 * cubic), set1<T>(T(1)));
   return set1<T>(scale) * x * fma(square, set1<T>(cubic), set1<T>(T(1)));
@@ -64,23 +91,23 @@ struct GeluTanh {
   template <class T>
   PYDIFF_INLINE Vec<T> operator()(Vec<T> x) const {
     Vec<T> slope;
-    return x * sigmoid(gelu_tanh_inner(x, &slope));
+    return x * sigmoid(gelu_tanh_inner(gelu_tanh_clamp(x), &slope));
   }
 };
 
 // ---- gradients: dy (n,), saved (n,) -> dx (n,)
 
 template <class T, class F>
+PYDIFF_FLATTEN void gradient_run(int64_t n, const T* dy, const T* saved, T* dx, const F& f) {
+  for_vectors<T, F>(
+      n, [&](int64_t i, auto at) { store(dx + i, f(load(dy + i, at), load(saved + i, at)), at); });
+}
+template <class T, class F>
 void map_gradient(const BinaryArgs<T>& args, const F& f) {
   int64_t n = 1;
   for (int i = 0; i < args.ndim; ++i) n *= args.shape[i];
   for_chunks(n, [&](int64_t begin, int64_t count) {
-    const T* dy = args.a + begin;
-    const T* saved = args.b + begin;
-    T* dx = args.y + begin;
-    for_lanes<T>(count, [&](int64_t i, auto at) {
-      store(dx + i, f(load(dy + i, at), load(saved + i, at)), at);
-    });
+    gradient_run(count, args.a + begin, args.b + begin, args.y + begin, f);
   });
 }
 
@@ -106,13 +133,13 @@ struct ReluBackward {
 };
 // s = sigmoid(x): dx = dy s (1 + x (1 - s))
 struct SiluBackward {
-  template <class T>
-  PYDIFF_INLINE Vec<T> operator()(Vec<T> dy, Vec<T> x) const {
-    Vec<T> rest;
-    const Vec<T> s = sigmoid(x, &rest);
-    return dy * s * fma(x, rest, set1<T>(T(1)));
+  template <class X>
+  PYDIFF_INLINE X operator()(const X& dy, const X& x) const {
+    return dy * silu_slope(x);
   }
 };
+template <>
+constexpr bool kTakesGroups<SiluBackward> = true;
 // dx = dy (Phi(x) + x phi(x))
 struct GeluBackward {
   template <class T>
@@ -126,9 +153,9 @@ struct GeluBackward {
 struct GeluTanhBackward {
   template <class T>
   PYDIFF_INLINE Vec<T> operator()(Vec<T> dy, Vec<T> x) const {
-    Vec<T> slope, rest;
-    const Vec<T> s = sigmoid(gelu_tanh_inner(x, &slope), &rest);
-    return dy * s * fma(x, rest * slope, set1<T>(T(1)));
+    Vec<T> slope;
+    const Vec<T> u = gelu_tanh_clamp(x), inner = gelu_tanh_inner(u, &slope);
+    return dy * gated_slope(u, clamp(inner, -Normal<T>::exp, Normal<T>::exp), slope);
   }
 };
 
@@ -229,7 +256,7 @@ void broadcast(const BinaryArgs<T>& args, const F& f) {
 PYDIFF_UNARY(exp, [](auto x) { return exp(x); })
 PYDIFF_UNARY(log, [](auto x) { return log(x); })
 PYDIFF_UNARY(sqrt, [](auto x) { return sqrt(x); })
-PYDIFF_UNARY(sigmoid, [](auto x) { return sigmoid(x); })
+PYDIFF_UNARY(sigmoid, Sigmoid())
 PYDIFF_UNARY(tanh, [](auto x) { return tanh(x); })
 PYDIFF_UNARY(relu, Relu())
 PYDIFF_UNARY(silu, Silu())

@@ -1,20 +1,22 @@
 // exp, log, erf, tanh, sigmoid, sin and cos, written once over the vocabulary. Measured errors
 // (tests/native/test_math.py), in units in the last place, float and double:
-// exp 1, log 1, tanh 2.5, sigmoid 2, erf 2.5. NaN gives NaN; overflow gives inf; log(0) = -inf.
+// exp 1, log 1, tanh 2.5, sigmoid 2, silu 3, erf 2.5. NaN gives NaN; overflow gives inf; log(0) =
+// -inf.
 #pragma once
 #include <cstddef>
 
+#include "simd/group.h"
 #include "simd/polynomials.h"
 #include "simd/simd.h"
 
 namespace pydiff::PYDIFF_ISA_NAMESPACE {
 namespace {
 
-// c[0] + c[1] x + ... by Horner's rule
-template <size_t i = 0, class T, size_t N>
-PYDIFF_INLINE Vec<T> horner(const T (&c)[N], Vec<T> x) {
-  if constexpr (i + 1 == N)
-    return set1<T>(c[i]);
+// c[0] + c[1] x + ... by Horner's rule, for a Vec or a Group
+template <size_t i = 0, class T, size_t N, class X>
+PYDIFF_INLINE X horner(const T (&c)[N], const X& x) {
+  if constexpr (i + 2 == N)
+    return fma(x, set1<T>(c[i + 1]), set1<T>(c[i]));
   else
     return fma(horner<i + 1>(c, x), x, set1<T>(c[i]));
 }
@@ -82,19 +84,80 @@ PYDIFF_INLINE Vec<T> tanh(Vec<T> x) {
   return copysign(m / (m + set1<T>(T(2))), x);
 }
 
-// Both 1 / (1 + exp(-x)) and 1 / (1 + exp(x)), neither losing bits to a subtraction from 1.
+// Below, X is a Vec or a Group.
+
+// Adding magic to x rounds it to the nearest whole number n and leaves n + offset, with the
+// exponent's bias, in the low bits: shifted, they are 2^(n + offset), where that is normal.
+template <class T, int offset>
+constexpr T kMagic = T(1.5) * T(int64_t{1} << Bits<T>::fraction) + T(Bits<T>::bias) + T(offset);
+
+// Arguments of exp and exp2 whose results are normal numbers.
 template <class T>
-PYDIFF_INLINE Vec<T> sigmoid(Vec<T> x, Vec<T>* one_minus) {
-  const Vec<T> one = set1<T>(T(1)), e = exp(-abs(x));
-  const Vec<T> high = one / (one + e), low = e * high;
-  const Mask<T> negative = lt(x, zero<T>());
-  *one_minus = select(negative, high, low);
-  return select(negative, low, high);
+struct Normal;
+template <>
+struct Normal<float> {
+  static constexpr float exp = 87.0f, exp2 = 125.0f;
+};
+template <>
+struct Normal<double> {
+  static constexpr double exp = 708.0, exp2 = 1021.0;
+};
+template <class X, class T = Lane<X>>
+PYDIFF_INLINE X clamp(const X& x, Lane<X> low, Lane<X> high) {
+  return min_or_second(set1<T>(high), max_or_second(set1<T>(low), x));
 }
-template <class T>
-PYDIFF_INLINE Vec<T> sigmoid(Vec<T> x) {
-  const Vec<T> one = set1<T>(T(1)), e = exp(-abs(x));
-  return select(lt(x, zero<T>()), e, one) / (one + e);
+
+// exp(x) where its results are normal, and inf a little above.
+template <class X, class T = Lane<X>>
+PYDIFF_INLINE X exp_normal(const X& x) {
+  const Vec<T> one = set1<T>(T(1)), magic = set1<T>(kMagic<T, -1>);
+  const X shifted = fma(x, set1<T>(T(1.4426950408889634)), magic), n = shifted - magic;
+  const X r = fnma(n, set1<T>(Ln2<T>::low), fnma(n, set1<T>(Ln2<T>::high), x));
+  const X p = fma(r * r, horner(Polynomials<T>::exp_q, r), r);
+  const X half = (p + one) * shift_left<Bits<T>::fraction>(shifted);
+  return half + half;
+}
+
+// 2^x, relative error below 1.5 ulp; beyond the exponents of normal numbers it stays at the last.
+template <class X, class T = Lane<X>>
+PYDIFF_INLINE X exp2_normal(const X& x) {
+  const Vec<T> magic = set1<T>(kMagic<T, 0>);
+  const X inside = clamp(x, -Normal<T>::exp2, Normal<T>::exp2);
+  const X shifted = inside + magic, r = inside - (shifted - magic);
+  const X y = fma(r, horner(Polynomials<T>::exp2_q, r), set1<T>(T(1)));
+  return y * shift_left<Bits<T>::fraction>(shifted);
+}
+
+// 1 + exp(-x), which rounds to 1 where exp(-x) is below the normal range.
+template <class X, class T = Lane<X>>
+PYDIFF_INLINE X one_and_exp(const X& x) {
+  return exp_normal(clamp(-x, -Normal<T>::exp, Ln2<T>::exp_max)) + set1<T>(T(1));
+}
+
+// 0 where it is below half the smallest normal number.
+template <class X, class T = Lane<X>>
+PYDIFF_INLINE X sigmoid(const X& x) {
+  return set1<T>(T(1)) / one_and_exp(x);
+}
+// x sigmoid(x) (Elfwing et al. 2018)
+template <class X>
+PYDIFF_INLINE X silu(const X& x) {
+  return x / one_and_exp(x);
+}
+
+// d/dx of x sigmoid(inner(x)) = s (1 + x (1 - s) slope) with s = sigmoid(inner) and slope =
+// inner'(x), for |inner| <= Normal::exp: 1 - s = exp(-inner) s loses no bits to a subtraction.
+template <class X, class Y, class T = Lane<X>>
+PYDIFF_INLINE X gated_slope(const X& x, const X& inner, const Y& slope) {
+  const Vec<T> one = set1<T>(T(1));
+  const X e = exp_normal(-inner), s = one / (e + one);
+  return s * fma(x, e * s * slope, one);
+}
+// d silu(x) / dx; beyond the clamp it is 0 or 1 to the last bit of its sum with 1.
+template <class X, class T = Lane<X>>
+PYDIFF_INLINE X silu_slope(const X& x) {
+  const X u = clamp(x, -Normal<T>::exp, Normal<T>::exp);
+  return gated_slope(u, u, set1<T>(T(1)));
 }
 
 // exp(-x^2) and erfc(|x|), the latter for |x| >= 1. The rounding of x^2 is put back.

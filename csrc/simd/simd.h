@@ -10,6 +10,8 @@
 #endif
 #define PYDIFF_ISA_NAMESPACE PYDIFF_ISA
 #define PYDIFF_INLINE inline __attribute__((always_inline))
+// For a function around a hot loop: its lambdas are inlined, so that constants stay in registers.
+#define PYDIFF_FLATTEN __attribute__((flatten))
 
 namespace pydiff::PYDIFF_ISA_NAMESPACE {
 namespace {

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _native, config
-from .axes import kept, runs_of, split
+from .axes import kept as _kept
+from .axes import runs_of as _runs
+from .axes import split as _split
 
 Array = NDArray[Any]
 Axes = tuple[int, ...]
@@ -97,27 +99,27 @@ softmax_backward = _gradient(_native.softmax_backward)
 
 
 def sum(x: Array, axes: Axes, scale: float = 1.0) -> Array:
-    runs = runs_of(axes)
+    runs = _runs(axes)
     for i, run in enumerate(runs or [(0, 0)]):
-        y = _native.empty(kept(x.shape, run), x.dtype)
-        _native.sum(x, y, *split(x.shape, run), scale if i + 1 >= len(runs) else 1.0)
+        y = _native.empty(_kept(x.shape, run), x.dtype)
+        _native.sum(x, y, *_split(x.shape, run), scale if i + 1 >= len(runs) else 1.0)
         x = y
     return x
 
 
 def max(x: Array, axes: Axes) -> Array:
-    for run in runs_of(axes) or [(0, 0)]:
-        y = _native.empty(kept(x.shape, run), x.dtype)
-        _native.max(x, y, *split(x.shape, run))
+    for run in _runs(axes) or [(0, 0)]:
+        y = _native.empty(_kept(x.shape, run), x.dtype)
+        _native.max(x, y, *_split(x.shape, run))
         x = y
     return x
 
 
 def max_backward(dy: Array, x: Array, y: Array, axes: Axes) -> Array:
-    runs = runs_of(axes) or [(0, 0)]
+    runs = _runs(axes) or [(0, 0)]
     if len(runs) == 1:
         dx = _native.empty_like(x)
-        _native.max_backward(dy, x, y, dx, *split(x.shape, runs[0]))
+        _native.max_backward(dy, x, y, dx, *_split(x.shape, runs[0]))
         return dx
     order = tuple(a for a in range(x.ndim) if a not in axes) + axes  # reduced axes last
     moved = contiguous(x.transpose(order))

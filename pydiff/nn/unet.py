@@ -121,7 +121,7 @@ class UNet2D(Module):
 
     @property
     def inputs(self) -> UNetInputs:
-        """How x, t and class_labels are checked and converted, by the dtype that the network has now."""
+        """How x, t and class_labels are checked and converted to the dtype of the network."""
         return UNetInputs(self.config, self.time_features, self.conv_in.weight.dtype)
 
     def _build_embeddings(self) -> None:

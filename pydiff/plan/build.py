@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from .. import config
-from ..autograd.arrays import fingerprint
 from ..errors import PlanError
 from .check import check_equal, check_same_calls, other_inputs
 from .fuse import optimise
 from .graph import Array, Buffer, Graph, Node, View
 from .inputs import AnyInputs, Rules, Signature
 from .lower import lower
+from .parameters import Parameters, parameters_of
 from .plan import Plan
 from .trace import trace
 from .weights import WeightStore
@@ -29,38 +28,13 @@ class Source:
 
     model: Callable[..., Any]
     algorithm: str  # of convolutions, "auto" or "exact"
+    parameters: Parameters
     store: WeightStore
-    parameters: tuple[tuple[Any, ...], ...]
-
-    @classmethod
-    def of(cls, model: Callable[..., Any], algorithm: str) -> Source:
-        return cls(model, algorithm, WeightStore(), parameters_of(model))
-
-    def keys(self) -> dict[int, Any]:
-        """id of a parameter's array -> its number."""
-        return {id(p.data): i for i, p in enumerate(_parameters(self.model))}
-
-
-def _parameters(model: Any) -> list[Any]:
-    return list(model.parameters()) if hasattr(model, "parameters") else []
-
-
-def parameters_of(model: Any) -> tuple[tuple[Any, ...], ...]:
-    """What changes when a parameter does: which array, how often changed, and its contents."""
-    return tuple((weakref.ref(p.data), p.version, fingerprint(p.data)) for p in _parameters(model))
-
-
-def unchanged(before: tuple[tuple[Any, ...], ...], model: Any) -> bool:
-    """Whether the parameters are those that `parameters_of` saw, by a sampled look at them."""
-    now = parameters_of(model)
-    return len(now) == len(before) and all(
-        a[0]() is b[0]() and a[1:] == b[1:] for a, b in zip(before, now, strict=True)
-    )
 
 
 def build(source: Source, rules: Rules | None, inputs: dict[str, Array]) -> Plan:
     """Trace, optimise, lower, and compare with the model on other inputs."""
-    keys = source.keys()
+    keys = {id(p.data): i for i, p in enumerate(parameters_of(source.model))}
     graph, example = trace(source.model, inputs, keys)
     others = other_inputs(inputs, graph)
     again, expected = trace(source.model, others, keys)
@@ -98,7 +72,7 @@ def _first_images(inputs: Mapping[str, Array]) -> dict[str, Array]:
 def _build_for_batch(
     source: Source, rules: Rules | None, first: Mapping[str, Array], n: int
 ) -> Plan:
-    if not unchanged(source.parameters, source.model):
+    if not source.parameters.are_those_of(source.model):
         raise PlanError("for_batch: the model's weights have changed; use pydiff.compile again")
     if not first:
         raise PlanError("for_batch: not every input has an axis of images")

@@ -10,6 +10,7 @@ from .. import config
 from ..backend import registry
 from ..errors import ConfigError, PlanError, ShapeError
 from .inputs import AnyInputs
+from .parameters import Parameters
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -38,11 +39,13 @@ def compile(
             f"allowed: None, {', '.join(config.CONV_ALGORITHMS)}"
         )
     from .build import Source, build  # needs the native module
+    from .weights import WeightStore
 
     rules = getattr(model, "inputs", None)
     given = (rules or AnyInputs(("x", "t", *inputs)))(x, t, **inputs)
     arrays = {name: _array(name, value) for name, value in given.items()}
-    return build(Source.of(model, algorithm), rules, arrays)
+    source = Source(model, algorithm, Parameters.of(model), WeightStore())
+    return build(source, rules, arrays)
 
 
 def check_backend() -> None:

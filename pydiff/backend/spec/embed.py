@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 
 from ...errors import DtypeError, ShapeError
 from ..registry import active
-from .checks import Array, arrays, expect, expect_ndim, integer
+from .checks import Array, array, arrays, expect, expect_ndim, integer
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -28,7 +28,8 @@ def sinusoids(
     last column is 0.
     """
     features = integer("sinusoids", "features", features, 0)
-    frequency = np.require(_floats("sinusoids", "frequency", frequency), np.float32)
+    (frequency,) = arrays("sinusoids", frequency=frequency)
+    frequency = np.require(frequency, np.float32)
     expect("sinusoids", "frequency", frequency, (features // 2,))
     kind = _dtype("sinusoids", dtype)
     times = np.require(_times("sinusoids", t), np.float32)
@@ -47,24 +48,19 @@ def fourier(t: Array, weight: Array) -> Array:
 
 
 def cast(x: Array, dtype: DTypeLike) -> Array:
-    """A copy of x (...), integers or floats, in float32 or float64."""
-    return active().cast(_floats("cast", "x", x), _dtype("cast", dtype))
+    """A copy of x (...) in float32 or float64."""
+    return active().cast(array("cast", "x", x), _dtype("cast", dtype))
 
 
-def _times(op: str, t: Array) -> Array:
-    t = _floats(op, "t", t)
+def _times(op: str, t: Any) -> Array:
+    """`t` (N,) contiguous, float64 if it was that, else float32."""
+    t = np.asarray(t)
+    if t.dtype.kind not in "iuf":
+        raise DtypeError(f"{op}: t has dtype {t.dtype}; integers or floats are needed")
     if t.ndim != 1:
         raise ShapeError(f"{op}: t has shape {t.shape}; give one time for each image (N,)")
-    return t
-
-
-def _floats(op: str, name: str, x: Any) -> Array:
-    """`x` contiguous, float64 if it was that, else float32."""
-    x = np.asarray(x)
-    if x.dtype.kind not in "iuf":
-        raise DtypeError(f"{op}: {name} has dtype {x.dtype}; integers or floats are needed")
-    wide = x.dtype.kind == "f" and x.dtype.itemsize == 8
-    return np.require(x, np.float64 if wide else np.float32, ("C", "A"))
+    wide = t.dtype.kind == "f" and t.dtype.itemsize == 8
+    return np.require(t, np.float64 if wide else np.float32, ("C", "A"))
 
 
 def _dtype(op: str, dtype: DTypeLike) -> np.dtype[Any]:

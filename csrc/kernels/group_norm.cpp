@@ -1,0 +1,374 @@
+// Group norm (Wu & He 2018) with SiLU, forward and backward, channels last.
+//
+// Statistics in blocks of 64 rows: one pass, about a pilot per channel, the mean of the block's
+// first 8 rows. Were those rows far from the others, the block's deviation would be as large: the
+// square of (mean - pilot) is at most (64 - 8) / 8 variances, so no more than three bits are lost,
+// however far the mean lies above the deviation. Blocks are combined in double, in order (Chan,
+// Golub, LeVeque 1983). Blocks are cut by shape, each channel is one chain over its rows: bits
+// depend on nothing else.
+//
+// Floor: x once through memory, once more through the cache where an image fits it, y once.
+// Backward: x and dy likewise, dx twice, since it carries dy through the activation's slope to the
+// second pass, which is cheaper than to compute the slope again.
+#include "core/args.h"
+#include "core/parallel.h"
+#include "simd/math.h"
+#include "simd/simd.h"
+
+namespace pydiff::PYDIFF_ISA_NAMESPACE {
+namespace {
+
+constexpr int64_t kBlockRows = 64, kPilotRows = 8;
+constexpr int64_t kGrain = 32768;  // elements per task: some microseconds
+
+// body(i) for i < count, each of some `elements`, in tasks of at least kGrain elements
+template <class F>
+void for_each(int64_t count, int64_t elements, const F& body) {
+  const int64_t per_task = elements < kGrain ? kGrain / (elements + 1) : 1;
+  parallel_for(ceil_div(count, per_task), [&](int64_t task, int) {
+    for (int64_t i = task * per_task; i < least((task + 1) * per_task, count); ++i) body(i);
+  });
+}
+
+// before(image, block) for all blocks of an image, then middle(image), then after(image, block).
+// Many images: each goes through all three while the cache holds it. Few: all blocks at once.
+template <class Before, class Middle, class After>
+void in_phases(int64_t images, int64_t blocks, int64_t elements, const Before& before,
+               const Middle& middle, const After& after) {
+  if (images >= 8) {
+    for_each(images, blocks * elements, [&](int64_t image) {
+      for (int64_t b = 0; b < blocks; ++b) before(image, b);
+      middle(image);
+      for (int64_t b = 0; b < blocks; ++b) after(image, b);
+    });
+    return;
+  }
+  const auto each_block = [&](const auto& body) {
+    for_each(images * blocks, elements, [&](int64_t i) { body(i / blocks, i % blocks); });
+  };
+  each_block(before);
+  for_each(images, blocks * elements / kBlockRows, middle);
+  each_block(after);
+}
+
+// body(first, rows) for 8 rows at a time: they share one load of what belongs to their channels.
+// The number is a constant where there are 8, so that loops over it unroll.
+template <class F>
+PYDIFF_INLINE void for_rows(int64_t rows, const F& body) {
+  int64_t r = 0;
+  for (; r + kPilotRows <= rows; r += kPilotRows) body(r, kPilotRows);
+  if (r < rows) body(r, rows - r);
+}
+
+// ---- forward
+
+// Sums of one block of x (rows, c) about the pilots of its channels, each (c,).
+template <class T>
+struct BlockSums {
+  T *pilot, *sum, *square;
+  BlockSums(T* p, int64_t c) : pilot(p), sum(p + c), square(p + 2 * c) {}
+};
+
+template <class T>
+PYDIFF_FLATTEN void block_sums(int64_t rows, int64_t c, const T* x, int64_t ld,
+                               const BlockSums<T>& s) {
+  const int64_t first = least(rows, kPilotRows);
+  const Vec<T> share = set1<T>(T(1) / T(first));
+  for_lanes<T>(c, [&](int64_t k, auto at) {
+    Vec<T> sum = load(x + k, at);
+    for (int64_t r = 1; r < first; ++r) sum = sum + load(x + r * ld + k, at);
+    store(s.pilot + k, sum * share, at);
+    store(s.sum + k, zero<T>(), at);
+    store(s.square + k, zero<T>(), at);
+  });
+  for_rows(rows, [&](int64_t row, int64_t count) {
+    const T* const from = x + row * ld;
+    for_lanes<T>(c, [&](int64_t k, auto at) {
+      const Vec<T> pilot = load(s.pilot + k, at);
+      Vec<T> sum = load(s.sum + k, at), square = load(s.square + k, at);
+      for (int64_t r = 0; r < count; ++r) {
+        const Vec<T> d = load(from + r * ld + k, at) - pilot;
+        sum = sum + d;
+        square = fma(d, d, square);
+      }
+      store(s.sum + k, sum, at);
+      store(s.square + k, square, at);
+    });
+  });
+}
+
+// The mean of every channel of one image, and the sum of the squares about it.
+template <class T>
+void channel_moments(const GroupNormArgs<T>& g, T* partial, double* __restrict mean,
+                     double* __restrict square) {
+  const int64_t blocks = ceil_div(g.s, kBlockRows), c = g.c;
+  for (int64_t k = 0; k < c; ++k) mean[k] = square[k] = 0;
+  const auto each = [&](const auto& body) {
+    for (int64_t b = 0; b < blocks; ++b)
+      body(static_cast<double>(least(kBlockRows, g.s - b * kBlockRows)),
+           BlockSums<T>(partial + b * 3 * c, c));
+  };
+  each([&](double rows, const BlockSums<T>& p) {
+    for (int64_t k = 0; k < c; ++k) mean[k] += p.pilot[k] * rows + p.sum[k];
+  });
+  for (int64_t k = 0; k < c; ++k) mean[k] /= static_cast<double>(g.s);
+  each([&](double rows, const BlockSums<T>& p) {
+    for (int64_t k = 0; k < c; ++k) {
+      const double d = p.pilot[k] - mean[k];
+      square[k] += p.square[k] + d * (2 * static_cast<double>(p.sum[k]) + rows * d);
+    }
+  });
+}
+
+// What one image's channels are normalised with, each (c,): y = (x - mean) scale + shift
+template <class T>
+struct Affine {
+  T *mean, *scale, *shift;
+};
+
+// Group [first, last) of one image: its statistics and what they make of its channels.
+template <class T>
+void group_affine(const GroupNormArgs<T>& g, int64_t at, int64_t first, int64_t last,
+                  const double* means, const double* squares, const Affine<T>& a) {
+  double mean = 0, square = 0;
+  for (int64_t k = first; k < last; ++k) mean += means[k];
+  mean /= static_cast<double>(last - first);
+  for (int64_t k = first; k < last; ++k) {
+    const double d = means[k] - mean;
+    square += squares[k] + static_cast<double>(g.s) * (d * d);
+  }
+  const double count = static_cast<double>(g.s) * static_cast<double>(last - first);
+  const T rstd = static_cast<T>(1 / __builtin_sqrt(square / count + g.eps));
+  if (g.mean != nullptr) g.mean[at] = static_cast<T>(mean);
+  if (g.rstd != nullptr) g.rstd[at] = rstd;
+  const double rounded_off = mean - static_cast<double>(static_cast<T>(mean));
+  for (int64_t k = first; k < last; ++k) {
+    a.mean[k] = static_cast<T>(mean);
+    a.scale[k] = rstd * (g.weight != nullptr ? g.weight[k] : T(1));
+    const T bias = g.bias != nullptr ? g.bias[k] : T(0);
+    a.shift[k] = static_cast<T>(bias - rounded_off * static_cast<double>(a.scale[k]));
+  }
+}
+
+template <bool silu_too, class T>
+PYDIFF_FLATTEN void apply(const GroupNormArgs<T>& g, int64_t first, int64_t last,
+                          const Affine<T>& a) {
+  for (int64_t row = first; row < last; ++row) {
+    const T* const x = g.x + row * g.ldx;
+    T* const y = g.y + row * g.ldy;
+    for_groups<T>(g.c, [&](int64_t k, auto at) {
+      const auto d = load(x + k, at) - load(a.mean + k, at);
+      const auto z = fma(d, load(a.scale + k, at), load(a.shift + k, at));
+      if constexpr (silu_too)
+        store(y + k, silu(z), at);
+      else
+        store(y + k, z, at);
+    });
+  }
+}
+
+// x (n, s, c) -> y (n, s, c), mean (n, groups), rstd (n, groups)
+template <class T>
+void group_norm_impl(const GroupNormArgs<T>& g) {
+  if (g.n == 0 || g.c == 0) return;
+  const int64_t blocks = ceil_div(g.s, kBlockRows), per_group = g.c / g.groups;
+  const Scratch partials(checked_bytes(g.n * blocks * 3 * g.c, sizeof(T)));
+  const Scratch affines(checked_bytes(g.n * 3 * g.c, sizeof(T)));
+  const Scratch doubles(checked_bytes(g.n * 2 * g.c, sizeof(double)));
+  const auto partial = [&](int64_t image, int64_t block) {
+    return partials.template as<T>() + (image * blocks + block) * 3 * g.c;
+  };
+  const auto affine = [&](int64_t image) -> Affine<T> {
+    T* const at = affines.template as<T>() + image * 3 * g.c;
+    return {at, at + g.c, at + 2 * g.c};
+  };
+  const auto statistics = [&](int64_t image, int64_t block) {
+    const int64_t row = block * kBlockRows;
+    block_sums(least(kBlockRows, g.s - row), g.c, g.x + (image * g.s + row) * g.ldx, g.ldx,
+               BlockSums<T>(partial(image, block), g.c));
+  };
+  const auto moments = [&](int64_t image) {
+    double* const means = doubles.template as<double>() + image * 2 * g.c;
+    channel_moments(g, partial(image, 0), means, means + g.c);
+    for (int64_t group = 0; group < g.groups; ++group)
+      group_affine(g, image * g.groups + group, group * per_group, (group + 1) * per_group, means,
+                   means + g.c, affine(image));
+  };
+  const auto result = [&](int64_t image, int64_t block) {
+    const int64_t first = image * g.s + block * kBlockRows;
+    const int64_t last = least(first + kBlockRows, (image + 1) * g.s);
+    if (g.act == kSilu)
+      apply<true>(g, first, last, affine(image));
+    else
+      apply<false>(g, first, last, affine(image));
+  };
+  in_phases(g.n, blocks, least(g.s, kBlockRows) * g.c, statistics, moments, result);
+}
+
+// ---- backward: z = (x - mean) scale + bias with scale = rstd weight, dz = dy act'(z),
+// dx = rstd (dz weight - mean(dz weight) - xhat mean(dz weight xhat))
+//    = dz scale + (x - mean) tilt + offset
+
+// One image's channels, each (c,); sums of dz and of dz (x - mean), then of dz xhat.
+template <class T>
+struct Channels {
+  T *mean, *scale, *bias, *tilt, *offset;
+  double *dz, *dz_xhat;
+};
+
+template <class T>
+void begin_image(const GroupNormBackwardArgs<T>& g, int64_t image, const Channels<T>& ch) {
+  const int64_t per_group = g.c / g.groups;
+  for (int64_t group = 0; group < g.groups; ++group) {
+    const T mean = g.mean[image * g.groups + group], rstd = g.rstd[image * g.groups + group];
+    for (int64_t k = group * per_group; k < (group + 1) * per_group; ++k) {
+      ch.mean[k] = mean;
+      ch.scale[k] = rstd * (g.weight != nullptr ? g.weight[k] : T(1));
+      ch.bias[k] = g.bias != nullptr ? g.bias[k] : T(0);
+    }
+  }
+}
+
+// One vector of channels in N rows, from element i on.
+template <bool silu_too, int N, class T, class At>
+PYDIFF_INLINE void add_slopes(const GroupNormBackwardArgs<T>& g, int64_t i, At at, Vec<T> mean,
+                              Vec<T> scale, Vec<T> bias, Vec<T>* sum, Vec<T>* product) {
+  const auto rows = [&](const T* p) {
+    return make_group<T, N>([&](int r) { return load(p + i + r * g.c, at); });
+  };
+  const Group<T, N> d = rows(g.x) - mean;
+  Group<T, N> dz = rows(g.dy);
+  if constexpr (silu_too) dz = dz * silu_slope(fma(d, scale, bias));
+  for (int r = 0; r < N; ++r) {
+    if constexpr (silu_too) store(g.dx + i + r * g.c, dz.v[r], at);
+    *sum = *sum + dz.v[r];
+    *product = fma(dz.v[r], d.v[r], *product);
+  }
+}
+
+// Rows [first, first + rows) -> sums (2, c) of dz and dz (x - mean); with SiLU dx = dz.
+template <bool silu_too, class T>
+PYDIFF_FLATTEN void slope_sums(const GroupNormBackwardArgs<T>& g, int64_t first, int64_t rows,
+                               const Channels<T>& ch, T* sums) {
+  for_lanes<T>(2 * g.c, [&](int64_t k, auto at) { store(sums + k, zero<T>(), at); });
+  for_rows(rows, [&](int64_t row, int64_t count) {
+    const int64_t from = (first + row) * g.c;
+    for_lanes<T>(g.c, [&](int64_t k, auto at) {
+      const Vec<T> mean = load(ch.mean + k, at), scale = load(ch.scale + k, at);
+      const Vec<T> bias = load(ch.bias + k, at);
+      Vec<T> sum = load(sums + k, at), product = load(sums + g.c + k, at);
+      int64_t r = 0;
+      for (; r + kGroup <= count; r += kGroup)
+        add_slopes<silu_too, kGroup>(g, from + r * g.c + k, at, mean, scale, bias, &sum, &product);
+      for (; r < count; ++r)
+        add_slopes<silu_too, 1>(g, from + r * g.c + k, at, mean, scale, bias, &sum, &product);
+      store(sums + k, sum, at);
+      store(sums + g.c + k, product, at);
+    });
+  });
+}
+
+// From the blocks' sums to those of the image, and to what dx needs of them.
+template <class T>
+void end_sums(const GroupNormBackwardArgs<T>& g, int64_t image, const T* partial,
+              const Channels<T>& ch) {
+  const int64_t blocks = ceil_div(g.s, kBlockRows), per_group = g.c / g.groups;
+  const double count = static_cast<double>(g.s) * static_cast<double>(per_group);
+  double* __restrict const sums = ch.dz;
+  for (int64_t k = 0; k < 2 * g.c; ++k) sums[k] = 0;
+  for (int64_t b = 0; b < blocks; ++b)
+    for (int64_t k = 0; k < 2 * g.c; ++k) sums[k] += partial[b * 2 * g.c + k];
+  for (int64_t group = 0; group < g.groups; ++group) {
+    const double rstd = g.rstd[image * g.groups + group];
+    double dz = 0, dz_xhat = 0;
+    for (int64_t k = group * per_group; k < (group + 1) * per_group; ++k) {
+      ch.dz_xhat[k] *= rstd;
+      dz += ch.dz[k] * static_cast<double>(ch.scale[k]);
+      dz_xhat += ch.dz_xhat[k] * static_cast<double>(ch.scale[k]);
+    }
+    for (int64_t k = group * per_group; k < (group + 1) * per_group; ++k) {
+      ch.offset[k] = static_cast<T>(-dz / count);
+      ch.tilt[k] = static_cast<T>(-dz_xhat * rstd / count);
+    }
+  }
+}
+
+// dz: dy, or dx itself
+template <class T>
+PYDIFF_FLATTEN void input_gradient(const GroupNormBackwardArgs<T>& g, int64_t first, int64_t rows,
+                                   const Channels<T>& ch, const T* dz) {
+  for_rows(rows, [&](int64_t row, int64_t count) {
+    const int64_t from = (first + row) * g.c;
+    for_lanes<T>(g.c, [&](int64_t k, auto at) {
+      const Vec<T> mean = load(ch.mean + k, at), scale = load(ch.scale + k, at);
+      const Vec<T> tilt = load(ch.tilt + k, at), offset = load(ch.offset + k, at);
+      for (int64_t r = 0; r < count; ++r) {
+        const int64_t i = from + r * g.c + k;
+        const Vec<T> rest = fma(load(g.x + i, at) - mean, tilt, offset);
+        store(g.dx + i, fma(load(dz + i, at), scale, rest), at);
+      }
+    });
+  });
+}
+
+// dweight and dbias (c,): the images' sums (n, 2, c) of dz and dz xhat, added up in order
+template <class T>
+void parameter_gradients(const GroupNormBackwardArgs<T>& g, double* sums) {
+  if (g.dweight == nullptr) return;
+  for (int64_t image = 1; image < g.n; ++image) {
+    const double* __restrict const other = sums + image * 2 * g.c;
+    for (int64_t k = 0; k < 2 * g.c; ++k) sums[k] += other[k];
+  }
+  for (int64_t k = 0; k < g.c; ++k) {
+    g.dbias[k] = static_cast<T>(sums[k]);
+    g.dweight[k] = static_cast<T>(sums[g.c + k]);
+  }
+}
+
+// dx (n, s, c), dweight and dbias (c,) from dy, x and the saved statistics
+template <class T>
+void group_norm_backward_impl(const GroupNormBackwardArgs<T>& g) {
+  const int64_t blocks = ceil_div(g.s, kBlockRows);
+  const Scratch partials(checked_bytes(g.n * blocks * 2 * g.c, sizeof(T)));
+  const Scratch channels(checked_bytes(g.n * 5 * g.c, sizeof(T)));
+  const Scratch image_sums(checked_bytes(g.n * 2 * g.c, sizeof(double)));
+  double* const sums = image_sums.template as<double>();
+  const auto channels_of = [&](int64_t image) -> Channels<T> {
+    T* const p = channels.template as<T>() + image * 5 * g.c;
+    double* const sum = sums + image * 2 * g.c;
+    return {p, p + g.c, p + 2 * g.c, p + 3 * g.c, p + 4 * g.c, sum, sum + g.c};
+  };
+  const auto partial = [&](int64_t image, int64_t block) {
+    return partials.template as<T>() + (image * blocks + block) * 2 * g.c;
+  };
+  const auto slopes = [&](int64_t image, int64_t block) {
+    const int64_t row = block * kBlockRows, rows = least(kBlockRows, g.s - row);
+    if (g.act == kSilu)
+      slope_sums<true>(g, image * g.s + row, rows, channels_of(image), partial(image, block));
+    else
+      slope_sums<false>(g, image * g.s + row, rows, channels_of(image), partial(image, block));
+  };
+  const auto means = [&](int64_t image) {
+    end_sums(g, image, partial(image, 0), channels_of(image));
+  };
+  const auto gradient = [&](int64_t image, int64_t block) {
+    const int64_t row = block * kBlockRows, rows = least(kBlockRows, g.s - row);
+    input_gradient(g, image * g.s + row, rows, channels_of(image), g.act == kSilu ? g.dx : g.dy);
+  };
+  for_each(g.n, g.c, [&](int64_t image) { begin_image(g, image, channels_of(image)); });
+  in_phases(g.n, blocks, least(g.s, kBlockRows) * g.c, slopes, means, gradient);
+  parameter_gradients(g, sums);
+}
+
+}  // namespace
+
+void group_norm(const GroupNormArgs<float>& args) { group_norm_impl(args); }
+void group_norm(const GroupNormArgs<double>& args) { group_norm_impl(args); }
+void group_norm_backward(const GroupNormBackwardArgs<float>& args) {
+  group_norm_backward_impl(args);
+}
+void group_norm_backward(const GroupNormBackwardArgs<double>& args) {
+  group_norm_backward_impl(args);
+}
+
+}  // namespace pydiff::PYDIFF_ISA_NAMESPACE
