@@ -53,7 +53,7 @@ def _max_backward(x: Draw) -> np.ndarray:
 
 def _peak(y: np.ndarray) -> np.ndarray:
     assert _native.fma_peak(y, 1000) > 0
-    return np.isfinite(y)  # the ends of vectors of different width
+    return np.isfinite(y).astype(y.dtype)  # the ends of vectors of different width
 
 
 def _packed(weight: np.ndarray, algorithm: int) -> np.ndarray:
