@@ -63,10 +63,12 @@ def convolution(n: int, size: int, ci: int, co: int) -> Entrants:
     ours = {"pydiff": Entrant(_packed_convolution(x, weight, bias))}
     if not (torch := _torch()):
         return ours
+    from torch.utils.mkldnn import to_mkldnn
+
     image, w, b = (torch.from_numpy(a) for a in (channels_first(x), weight, bias))
     layer = torch.nn.Conv2d(ci, co, 3, padding=1)
     layer.load_state_dict({"weight": w.permute(3, 2, 0, 1).contiguous(), "bias": b})
-    blocked, packed = image.to_mkldnn(), torch.utils.mkldnn.to_mkldnn(layer)
+    blocked, packed = image.to_mkldnn(), to_mkldnn(layer)
     conv2d = torch.nn.functional.conv2d
     theirs = {"torch mkldnn": Entrant(partial(packed, blocked), output=_image)}
     for name, layout in _layouts(torch):
@@ -152,7 +154,7 @@ def _image(y: Any) -> np.ndarray:
 
 OPERATORS = {
     "conv": Operator(
-        "conv b{} {}x{1} {}->{}",  # 3x3, stride 1, padding 1, with bias
+        "conv b{0} {1}x{1} {2}->{3}",  # 3x3, stride 1, padding 1, with bias
         (
             (1, 32, 128, 128),
             (1, 16, 256, 256),
@@ -172,7 +174,7 @@ OPERATORS = {
         flop=lambda n, heads, tokens, d: 4.0 * n * heads * tokens * tokens * d,
     ),
     "norm": Operator(
-        "norm b{} {}x{1} {}",  # 32 groups, then SiLU; one read and one write are counted
+        "norm b{0} {1}x{1} {2}",  # 32 groups, then SiLU; one read and one write are counted
         ((1, 32, 128), (16, 32, 128), (16, 16, 256)),
         norm,
         bytes=lambda n, size, channels: 8.0 * n * size * size * channels,

@@ -1,4 +1,4 @@
-"""One race: engines that must agree, timed in turns, and the ratio of the fastest peer to pydiff."""
+"""One race: engines that must agree, timed in turns, and the fastest peer's time to pydiff's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Entrant:
     run: Run
     counted: bool = True
     tolerance: float = 1e-3
-    output: Callable[[Any], np.ndarray] = np.array
+    output: Callable[[Any], np.ndarray] = np.asarray
 
 
 @dataclass
@@ -88,10 +88,8 @@ def race(
 
 def disagreements(item: str, entrants: Mapping[str, Entrant]) -> dict[str, float]:
     """Largest difference of each engine from pydiff, relative to pydiff's maximum."""
-    outputs = {
-        name: [
-            np.array(entrant.output(entrant.run())) for _ in range(2)
-        ]  # the next call may reuse it
+    outputs = {  # copies, as the next call may write into the same memory
+        name: [np.array(entrant.output(entrant.run())) for _ in range(2)]
         for name, entrant in entrants.items()
     }
     errors = {}

@@ -25,8 +25,8 @@ def text(rows: Sequence[Row], machine: dict[str, Any]) -> str:
 def _machine(machine: dict[str, Any]) -> str:
     peak, memory = machine.get("fma_gflops"), machine.get("axpy_gbytes")
     return (
-        f"{machine['processor']}, {machine['threads']} threads, pydiff on {machine['isa']}; measured "
-        f"now: FMA peak {figure(peak, 0)} GFLOP/s, memory {figure(memory, 0)} GB/s"
+        f"{machine['processor']}, {machine['threads']} threads, pydiff on {machine['isa']}; "
+        f"measured now: FMA peak {figure(peak, 0)} GFLOP/s, memory {figure(memory, 0)} GB/s"
     )
 
 
