@@ -22,6 +22,7 @@ from typing import Any
 
 TURN = 0.02  # seconds that are timed at least
 STEP = 0.002  # seconds between two looks at the processor time
+LOOKS = 3  # in a row that must find rest: a spinning thread may lose its core for a moment
 LIMIT = 2.0  # seconds after which an engine that still computes is reported
 
 Run = Callable[[], Any]
@@ -30,12 +31,13 @@ Run = Callable[[], Any]
 def settle() -> bool:
     """Sleep until the threads of this process rest; False if they still compute after LIMIT."""
     start = time.perf_counter()
-    while time.perf_counter() - start < LIMIT:
+    quiet = 0
+    while quiet < LOOKS and time.perf_counter() - start < LIMIT:
         wall, cpu = time.perf_counter(), time.process_time()
         time.sleep(STEP)
-        if time.process_time() - cpu < 0.2 * (time.perf_counter() - wall):
-            return True
-    return False
+        busy = time.process_time() - cpu > 0.2 * (time.perf_counter() - wall)
+        quiet = 0 if busy else quiet + 1
+    return quiet == LOOKS
 
 
 def seconds(run: Run, calls: int = 1) -> float:
