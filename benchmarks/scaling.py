@@ -24,7 +24,7 @@ from .models import MODELS
 from .peers import networks
 from .peers.engines import ENGINES
 from .peers.engines.base import FORWARD, Engine
-from .peers.race import OURS
+from .peers.race import OURS, disagreements
 from .table import figure, table
 from .timing import interleave, medians
 
@@ -91,6 +91,7 @@ def curves(
             if not folder.exists():
                 pydiff.nn.UNet2D(**MODELS[model] | {"sample_size": size}).save_pretrained(folder)
             entrants, _ = networks.prepare(engines, folder, FORWARD, batch)
+            disagreements(f"batch {batch}, size {size}", entrants)
             runs |= {(name, batch, size): entrant.run for name, entrant in entrants.items()}
         for (name, batch, size), ms in medians(interleave(runs, rounds)).items():
             result.setdefault(name, {})[batch, size] = ms / batch

@@ -13,7 +13,7 @@ import numpy as np
 import pydiff
 
 from ...timing import Run
-from .base import FORWARD, Engine, Unable, channels_last, inputs
+from .base import FORWARD, Engine, Unable, channels_first, channels_last, inputs
 from .onnx_file import noise_predictor
 from .pytorch import PACKAGES, tensors
 
@@ -25,21 +25,17 @@ def _prepare(folder: Path, task: str, batch: int) -> Run | None:
 
     net = _network(folder)
     x, t, _ = inputs(folder, batch)
-    mats = [
-        (
-            ncnn.Mat(np.ascontiguousarray(image.transpose(2, 0, 1))).clone(),
-            ncnn.Mat(time).clone(),
-        )
-        for image, time in zip(x, t.astype(np.float32)[:, None], strict=True)
-    ]
+    images, times = channels_first(x), t.astype(np.float32)[:, None]
 
-    def one(image: ncnn.Mat, time: ncnn.Mat) -> np.ndarray:
+    def one(image: np.ndarray, time: np.ndarray) -> np.ndarray:
         extractor = net.create_extractor()
-        extractor.input("in0", image)
-        extractor.input("in1", time)
+        extractor.input("in0", ncnn.Mat(image))  # borrows the memory of the array
+        extractor.input("in1", ncnn.Mat(time))
         return np.array(extractor.extract("out0")[1])
 
-    return lambda: channels_last(np.stack([one(*pair) for pair in mats]))
+    return lambda: channels_last(
+        np.stack([one(image, time) for image, time in zip(images, times, strict=True)])
+    )
 
 
 def _network(folder: Path) -> object:
