@@ -48,21 +48,26 @@ def seconds(run: Run, calls: int = 1) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def interleave(runs: Mapping[str, Run], rounds: int) -> dict[str, list[float]]:
+def interleave(runs: Mapping[Any, Run], rounds: int) -> dict[Any, list[float]]:
     """Milliseconds per call of each run, one figure a round. Each must have been called before."""
+    cores = os.sched_getaffinity(0)
+    settle()
     calls = {}
     for name, run in runs.items():
-        settle()
         calls[name] = max(1, math.ceil(TURN / seconds(run)))
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    cores = os.sched_getaffinity(0)
+        _rest(name, cores)
+    times: dict[Any, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             times[name].append(1e3 * _turn(run, calls[name]))
-            os.sched_setaffinity(0, cores)  # some engines pin the thread that calls them
-            if not settle():
-                print(f"benchmarks: threads of {name} compute on after a call", file=sys.stderr)
+            _rest(name, cores)
     return times
+
+
+def _rest(name: Any, cores: set[int]) -> None:
+    os.sched_setaffinity(0, cores)  # some engines pin the thread that calls them
+    if not settle():
+        print(f"benchmarks: threads of {name} compute on after a call", file=sys.stderr)
 
 
 def _turn(run: Run, calls: int) -> float:
@@ -71,6 +76,6 @@ def _turn(run: Run, calls: int) -> float:
     return seconds(run, calls)
 
 
-def medians(times: Mapping[str, list[float]]) -> dict[str, float]:
+def medians(times: Mapping[Any, list[float]]) -> dict[Any, float]:
     """The median of every list."""
     return {name: statistics.median(values) for name, values in times.items()}

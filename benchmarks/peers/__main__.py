@@ -39,6 +39,8 @@ def main(argv: list[str] | None = None) -> int:
         if machine.isa() != "v3":
             parser.error("--avx2 compares on AVX2: set PYDIFF_ISA=v3")
         os.environ.update(AVX2)
+    if not _items(options) and not _operators(options):
+        parser.error("no item has this task, model and batch")
     facts = machine.describe()
     rows = []
     try:
@@ -48,8 +50,6 @@ def main(argv: list[str] | None = None) -> int:
     except Disagreement as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
-    if not rows:
-        parser.error("no item has this task, model and batch")
     if options.json != "-":
         print(report.text(rows, facts))
     if options.json:
@@ -68,7 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, help="only items of this batch size")
     parser.add_argument("--rounds", type=int, default=9, help="default 9")
     parser.add_argument(
-        "--engines", help=f"peers to run, separated by commas: {', '.join(_peer_names())}"
+        "--engines",
+        type=_engine_names,
+        default=_peer_names(),
+        help=f"what runs beside pydiff, separated by commas: {', '.join(_peer_names())}",
     )
     parser.add_argument("--avx2", action="store_true", help="hold everyone to AVX2")
     parser.add_argument(
@@ -81,30 +84,40 @@ def _peer_names() -> list[str]:
     return [engine.name for engine in ENGINES if engine.name != OURS]
 
 
-def _rows(options: argparse.Namespace) -> Iterator[Row]:
-    items = [
+def _items(options: argparse.Namespace) -> list[networks.Item]:
+    return [
         item
         for item in networks.ITEMS
         if options.task in (None, item.task)
         and options.model in (None, item.model)
         and options.batch in (None, item.batch)
     ]
-    engines = networks.installed(_chosen(options.engines), options.avx2) if items else []
+
+
+def _operators(options: argparse.Namespace) -> list[str]:
+    if (options.model, options.batch) != (None, None):
+        return []
+    return [name for name in operators.OPERATORS if options.task in (None, name)]
+
+
+def _rows(options: argparse.Namespace) -> Iterator[Row]:
+    items = _items(options)
+    chosen = [engine for engine in ENGINES if engine.name in (OURS, *options.engines)]
+    engines = networks.installed(chosen, options.avx2) if items else []
     for model, group in itertools.groupby(items, lambda item: item.model):
         with networks.saved_model(model) as folder:
             for item in group:
                 yield networks.measure(item, folder, engines, options.rounds)
-    for name, operator in operators.OPERATORS.items():
-        if options.task in (None, name) and (options.model, options.batch) == (None, None):
-            for shape in operator.shapes:
-                yield operators.measure(name, shape, options.rounds)
+    for name in _operators(options):
+        for shape in operators.OPERATORS[name].shapes:
+            yield operators.measure(name, shape, options.rounds)
 
 
-def _chosen(names: str | None) -> list:
-    wanted = {OURS, *(names.split(",") if names is not None else _peer_names())}
-    if unknown := wanted - {engine.name for engine in ENGINES}:
-        raise SystemExit(f"benchmarks: no engine {', '.join(unknown)}; known: {_peer_names()}")
-    return [engine for engine in ENGINES if engine.name in wanted]
+def _engine_names(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - set(_peer_names()):
+        raise argparse.ArgumentTypeError(f"no engine {', '.join(sorted(unknown))}")
+    return names
 
 
 def _write_json(target: str, rows: list[Row], facts: dict, avx2: bool) -> None:
