@@ -71,12 +71,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def write_files(folder: Path, model: str, batch: int) -> dict[str, Path]:
-    """Engine of memory_child.py -> the file it loads. Those that need torch only if it is there."""
+def write_pipeline(folder: Path, model: str, batch: int) -> Path:
+    """A pipeline with random weights, and run.npz for the engines that know no pipelines."""
     pipeline = pydiff.Pipeline(pydiff.nn.UNet2D(**MODELS[model]), pydiff.schedules.linear(1000))
     pipeline.save_pretrained(folder / "pipeline")
     _write_run(folder, pipeline, batch)
-    files = {OURS: folder / "pipeline"}
+    return folder / "pipeline"
+
+
+def write_files(folder: Path, model: str, batch: int) -> dict[str, Path]:
+    """Engine of memory_child.py -> the file it loads. Those that need torch only if it is there."""
+    files = {OURS: write_pipeline(folder, model, batch)}
     if not all(importlib.util.find_spec(name) for name in onnx_file.PACKAGES):
         return files
     unet = folder / "pipeline" / "unet"

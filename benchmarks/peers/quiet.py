@@ -13,14 +13,18 @@ from collections.abc import Iterator
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Nothing reaches stdout and stderr, from C++ and child processes neither, unless it fails."""
-    with tempfile.TemporaryFile() as file, warnings.catch_warnings():
+    with tempfile.TemporaryFile("w+", errors="replace") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with _redirected(file.fileno()):
+            with (
+                _redirected(file.fileno()),
+                contextlib.redirect_stdout(file),
+                contextlib.redirect_stderr(file),
+            ):
                 yield
         except Exception:
-            file.seek(0)
-            print(file.read()[-2000:].decode(errors="replace"), file=sys.stderr)
+            file.seek(0)  # flushes it first
+            print(file.read()[-2000:], file=sys.stderr)
             raise
 
 
