@@ -123,8 +123,8 @@ def layer_norm(
     weight: Array | None,
     bias: Array | None,
     y: Array,
-    mean: Array,
-    rstd: Array,
+    mean: Array | None,
+    rstd: Array | None,
     eps: float,
 ) -> None: ...
 def layer_norm_backward(

@@ -298,17 +298,16 @@ void layer_norm(py::handle x_, py::handle weight_, py::handle bias_, py::handle 
   with_dtype(op, "x", x_, [&](auto tag) {
     using T = decltype(tag);
     const auto x = input<T>(op, "x", x_);
-    const auto y = output<T>(op, "y", y_), mean = output<T>(op, "mean", mean_);
-    const auto rstd = output<T>(op, "rstd", rstd_);
+    const auto y = output<T>(op, "y", y_);
     const int64_t c = last_axis(op, x), rows = c > 0 ? x.size / c : 0;
     expect_same_shape(op, y, x);
     const T* weight = optional<T>(op, "weight", weight_, c);
     const T* bias = optional<T>(op, "bias", bias_, c);
     if (x.size == 0) return;
-    expect_size(op, mean, rows);
-    expect_size(op, rstd, rows);
+    T* mean = optional_output<T>(op, "mean", mean_, rows);
+    T* rstd = optional_output<T>(op, "rstd", rstd_, rows);
     run(table().layer_norm,
-        LayerNormArgs<T>{x.data, weight, bias, y.data, mean.data, rstd.data, rows, c, eps});
+        LayerNormArgs<T>{x.data, weight, bias, y.data, mean, rstd, rows, c, eps});
   });
 }
 

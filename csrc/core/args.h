@@ -168,7 +168,7 @@ struct GroupNormBackwardArgs {
   Activation act;
 };
 
-// x, y (rows, c); weight, bias (c,) or null; mean, rstd (rows,)
+// x, y (rows, c); weight, bias (c,) or null; mean, rstd (rows,), each null where nobody wants it
 template <class T>
 struct LayerNormArgs {
   const T* x;

@@ -59,41 +59,46 @@ PYDIFF_INLINE Vec<T> load_or_one(const T* p, int64_t k, At at) {
   return p != nullptr ? load(p + k, at) : set1<T>(1);
 }
 
+// One row x (c,) -> y (c,) and its statistics: sums about a first mean, which cost no digits
+template <class T>
+PYDIFF_FLATTEN void normalise_row(const LayerNormArgs<T>& g, int64_t row) {
+  const T* x = g.x + row * g.c;
+  T* y = g.y + row * g.c;
+  const double count = static_cast<double>(g.c);
+  const T about = static_cast<T>(
+      sum_terms<T>(g.c, [&](int64_t k, auto at) { return load(x + k, at); }) / count);
+  const Vec<T> centre = set1<T>(about);
+  const double rest =
+      sum_terms<T>(g.c, [&](int64_t k, auto at) { return load(x + k, at) - centre; });
+  const double squares = sum_terms<T>(g.c, [&](int64_t k, auto at) {
+    const Vec<T> d = load(x + k, at) - centre;
+    return d * d;
+  });
+  const double variance = (squares - rest * rest / count) / count;
+  const T mean = static_cast<T>(about + rest / count);
+  const T rstd = static_cast<T>(1 / __builtin_sqrt(variance + g.eps));
+  if (g.mean != nullptr) g.mean[row] = mean;
+  if (g.rstd != nullptr) g.rstd[row] = rstd;
+  for_lanes<T>(g.c, [&](int64_t k, auto at) {
+    const Vec<T> bias = g.bias != nullptr ? load(g.bias + k, at) : zero<T>();
+    const Vec<T> xhat = (load(x + k, at) - set1<T>(mean)) * set1<T>(rstd);
+    store(y + k, fma(xhat, load_or_one(g.weight, k, at), bias), at);
+  });
+}
+
 // x (rows, c) -> y (rows, c), mean (rows,), rstd (rows,)
 template <class T>
 void layer_norm_impl(const LayerNormArgs<T>& g) {
   if (g.c == 0) return;
-  const double count = static_cast<double>(g.c);
   for_each(blocks_of(g.rows), least(g.rows, kBlockRows) * g.c, [&](int64_t task) {
     const int64_t first = task * kBlockRows;
-    for (int64_t row = first; row < least(first + kBlockRows, g.rows); ++row) {
-      const T* x = g.x + row * g.c;
-      T* y = g.y + row * g.c;
-      const auto term = [&](int64_t k, auto at) { return load(x + k, at); };
-      const T about = static_cast<T>(sum_terms<T>(g.c, term) / count);
-      const Vec<T> centre = set1<T>(about);
-      const double rest =
-          sum_terms<T>(g.c, [&](int64_t k, auto at) { return load(x + k, at) - centre; });
-      const double squares = sum_terms<T>(g.c, [&](int64_t k, auto at) {
-        const Vec<T> d = load(x + k, at) - centre;
-        return d * d;
-      });
-      const double variance = (squares - rest * rest / count) / count;
-      g.mean[row] = static_cast<T>(about + rest / count);
-      g.rstd[row] = static_cast<T>(1 / __builtin_sqrt(variance + g.eps));
-      const Vec<T> mean = set1<T>(g.mean[row]), rstd = set1<T>(g.rstd[row]);
-      for_lanes<T>(g.c, [&](int64_t k, auto at) {
-        const Vec<T> bias = g.bias != nullptr ? load(g.bias + k, at) : zero<T>();
-        const Vec<T> xhat = (load(x + k, at) - mean) * rstd;
-        store(y + k, fma(xhat, load_or_one(g.weight, k, at), bias), at);
-      });
-    }
+    for (int64_t row = first; row < least(first + kBlockRows, g.rows); ++row) normalise_row(g, row);
   });
 }
 
 // dx of one row: rstd (g - mean(g) - xhat mean(g xhat)) with g = dy weight
 template <class T>
-void layer_norm_row(const LayerNormBackwardArgs<T>& g, int64_t row) {
+PYDIFF_FLATTEN void layer_norm_row(const LayerNormBackwardArgs<T>& g, int64_t row) {
   const T *x = g.x + row * g.c, *dy = g.dy + row * g.c;
   T* dx = g.dx + row * g.c;
   const Vec<T> mean = set1<T>(g.mean[row]), rstd = set1<T>(g.rstd[row]);

@@ -20,34 +20,40 @@ void for_rows(int64_t rows, int64_t n, const F& body) {
   });
 }
 
-// x (rows, n) -> y (rows, n): exp(x - max) / sum
+// One row x (n,) -> y (n,): exp(x - max) / sum
+template <class T>
+PYDIFF_FLATTEN void softmax_row(int64_t n, const T* x, T* y) {
+  const T top = max_terms<T>(n, [&](int64_t i, auto at) { return load(x + i, at); });
+  const T sum = sum_terms<T>(n, [&](int64_t i, auto at) {
+    const Vec<T> e = exp(load(x + i, at) - set1<T>(top));
+    store(y + i, e, at);
+    return e;
+  });
+  const Vec<T> scale = set1<T>(1 / sum);
+  for_lanes<T>(n, [&](int64_t i, auto at) { store(y + i, load(y + i, at) * scale, at); });
+}
+
 template <class T>
 void softmax_impl(const RowArgs<T>& args) {
-  for_rows(args.rows, args.n, [&](int64_t row) {
-    const T* x = args.x + row * args.n;
-    T* y = args.y + row * args.n;
-    const T top = max_terms<T>(args.n, [&](int64_t i, auto at) { return load(x + i, at); });
-    const T sum = sum_terms<T>(args.n, [&](int64_t i, auto at) {
-      const Vec<T> e = exp(load(x + i, at) - set1<T>(top));
-      store(y + i, e, at);
-      return e;
-    });
-    const Vec<T> scale = set1<T>(1 / sum);
-    for_lanes<T>(args.n, [&](int64_t i, auto at) { store(y + i, load(y + i, at) * scale, at); });
+  for_rows(args.rows, args.n,
+           [&](int64_t row) { softmax_row(args.n, args.x + row * args.n, args.y + row * args.n); });
+}
+
+// One row dx (n,) = y (dy - sum(dy y)) from dy and the saved y (n,)
+template <class T>
+PYDIFF_FLATTEN void softmax_row_backward(int64_t n, const T* dy, const T* y, T* dx) {
+  const T dot =
+      sum_terms<T>(n, [&](int64_t i, auto at) { return load(dy + i, at) * load(y + i, at); });
+  for_lanes<T>(n, [&](int64_t i, auto at) {
+    store(dx + i, load(y + i, at) * (load(dy + i, at) - set1<T>(dot)), at);
   });
 }
 
-// dx (rows, n) = y (dy - sum(dy y)) from dy and the saved y (rows, n)
 template <class T>
 void softmax_backward_impl(const RowBackwardArgs<T>& args) {
   for_rows(args.rows, args.n, [&](int64_t row) {
-    const T *dy = args.dy + row * args.n, *y = args.y + row * args.n;
-    T* dx = args.dx + row * args.n;
-    const T dot = sum_terms<T>(
-        args.n, [&](int64_t i, auto at) { return load(dy + i, at) * load(y + i, at); });
-    for_lanes<T>(args.n, [&](int64_t i, auto at) {
-      store(dx + i, load(y + i, at) * (load(dy + i, at) - set1<T>(dot)), at);
-    });
+    const int64_t at = row * args.n;
+    softmax_row_backward(args.n, args.dy + at, args.y + at, args.dx + at);
   });
 }
 
