@@ -114,7 +114,7 @@ void return_chain(Block* chain) {
 
 class Pool {
  public:
-  // A kept block of the class or of one up to half as large again, or null: then a fresh one of the class
+  // A kept block of the class or of one up to half as large again; null: a fresh one of the class
   // is to be lent.
   Block* take(int size_class) {
     Block* stale = nullptr;

@@ -18,12 +18,12 @@ void* pool_resize(void* data, size_t bytes);  // as realloc: null leaves `data` 
 // Returns all kept blocks to the system.
 void pool_release();
 
+// Lent and kept together stay within the bound: one and a half times the most that was lent during
+// the last 16384 to 32768 requests. So a training loop, which repeats itself, allocates nothing,
+// and what a past peak left goes.
 struct PoolUse {
-  size_t lent, kept;  // bytes in use, and bytes free for the next
-  size_t bound;       // lent and kept together stay within it: one and a half times the most that
-                      // was lent during the last 16384 to 32768 requests. Then a training loop, which
-                      // repeats itself, allocates nothing, and what a past peak left goes
-  uint64_t fresh;  // blocks that came from the system since the start
+  size_t lent, kept, bound;  // bytes in use; free for the next; see above
+  uint64_t fresh;            // blocks that came from the system since the start
 };
 PoolUse pool_use();
 
