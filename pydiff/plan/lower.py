@@ -59,6 +59,10 @@ class _Lowering:
             return self.constants[key].reshape(value.shape)
         return value.of(self._place_for(buffer))
 
+    def if_used(self, view: View) -> Any:
+        """The placeholder of a result that a kernel may leave out; None where nobody reads it."""
+        return self.array(view) if view.buffer in self.uses else None
+
     def packed(self, view: View, algorithm: int) -> Array:
         key = (view.buffer, algorithm)
         if key not in self.constants:
@@ -297,22 +301,26 @@ def _flat_batch(low: _Lowering, node: Node, view: View, batch: Shape) -> Array:
     return np.asarray(x.reshape(-1, *matrix))
 
 
-def _norm(low: _Lowering, node: Node) -> None:
-    args = node.args
-    options = [args["eps"]] if node.op == "layer_norm" else [args["groups"], args["eps"]]
-    if node.op == "group_norm":
-        options.append(_ACTIVATIONS[args["act"]])
+def _group_norm(low: _Lowering, node: Node) -> None:
+    args, (y, *statistics) = node.args, node.outs
     arrays = [low.array(args[name]) for name in ("x", "weight", "bias")]
+    outs = [low.array(y), *map(low.if_used, statistics)]
+    options = args["groups"], args["eps"], _ACTIVATIONS[args["act"]]
+    low.call(node, _native.group_norm, *arrays, *outs, *options)
+
+
+def _layer_norm(low: _Lowering, node: Node) -> None:
+    arrays = [low.array(node.args[name]) for name in ("x", "weight", "bias")]
     outs = [low.array(out) for out in node.outs]
-    low.call(node, getattr(_native, node.op), *arrays, *outs, *options)
+    low.call(node, _native.layer_norm, *arrays, *outs, node.args["eps"])
 
 
 def _attention(low: _Lowering, node: Node) -> None:
-    args = node.args
-    q, k, v = (low.array(args[name]) for name in "qkv")
-    o, lse = (low.array(out) for out in node.outs)
+    args, (o, lse) = node.args, node.outs
+    arrays = [low.array(args[name]) for name in "qkv"]
+    outs = low.array(o), low.if_used(lse)
     flops = 4 * args["q"].size * args["k"].shape[1]
-    low.call(node, _native.attention, q, k, v, o, lse, args["heads"], args["scale"], flops=flops)
+    low.call(node, _native.attention, *arrays, *outs, args["heads"], args["scale"], flops=flops)
 
 
 def _resample(low: _Lowering, node: Node) -> None:
@@ -383,13 +391,14 @@ _HOW: dict[str, Callable[[_Lowering, Node], None]] = {
     **dict.fromkeys(("add", "subtract", "multiply", "divide"), _binary),
     **dict.fromkeys(("softmax", "cast"), _rowwise),
     **dict.fromkeys(("sum", "max"), _reduce),
-    **dict.fromkeys(("group_norm", "layer_norm"), _norm),
     **dict.fromkeys(("upsample_nearest", "sum_pool"), _resample),
     "attention": _attention,
     "contiguous": _copy,
     "conv2d": _conv2d,
     "fourier": _fourier,
     "gather": _gather,
+    "group_norm": _group_norm,
+    "layer_norm": _layer_norm,
     "matmul": _matmul,
     "pad": _pad,
     "sinusoids": _sinusoids,
