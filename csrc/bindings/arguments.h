@@ -21,6 +21,7 @@ enum class Dtype { kFloat32, kFloat64, kInt64, kOther };
 
 void remember_dtypes();  // once, at import
 Dtype dtype_of(py::handle array);
+bool is_native_float(PyObject* descr);  // NumPy's own float32 or float64
 
 [[noreturn]] void fail_value(const char* op, const std::string& message);
 [[noreturn]] void fail_type(const char* op, const std::string& message);

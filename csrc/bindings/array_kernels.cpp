@@ -287,6 +287,19 @@ void random(const char* op, Kernel<RandomArgs> KernelTable::* kernel, py::handle
   });
 }
 
+// y (tasks,): one task each; returns the floating-point operations done
+int64_t fma_peak(py::handle y_, int64_t iterations) {
+  const char* op = "fma_peak";
+  expect(op, iterations >= 0 && iterations < (int64_t{1} << 40), "iterations: 0 to 2^40");
+  int64_t flops = 0;
+  with_dtype(op, "y", y_, [&](auto tag) {
+    using T = decltype(tag);
+    const auto y = output<T>(op, "y", y_);
+    run(table().fma_peak, PeakArgs<T>{y.data, &flops, y.size, iterations});
+  });
+  return flops;
+}
+
 }  // namespace
 
 void bind_array_kernels(py::module_& m) {
@@ -302,6 +315,7 @@ void bind_array_kernels(py::module_& m) {
   m.def("sum_pool", &sum_pool, arg("x"), arg("y"), arg("factor"), arg("scale"));
   m.def("strided_copy", &strided_copy, arg("x"), arg("y"));
   m.def("gather", &gather, arg("x"), arg("index"), arg("y"));
+  m.def("fma_peak", &fma_peak, arg("y"), arg("iterations"));
   m.def("scatter_add", &scatter_add, arg("x"), arg("index"), arg("y"));
   m.def("sinusoids", &sinusoids, arg("t"), arg("frequency"), arg("y"), arg("cosine_first"));
   m.def("fourier", &fourier, arg("t"), arg("weight"), arg("y"));

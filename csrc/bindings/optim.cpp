@@ -93,7 +93,7 @@ double sum_of_squares(py::handle x_) {
       const auto x = input<T>(op, "x", item(xs, i));
       items[i] = {x.data, x.size};
     }
-    run(table().sum_of_squares, SquaresArgs<T>{items.data(), static_cast<int64_t>(count), &y});
+    run(table().sum_of_squares, SquaresArgs<T>{items.data(), &y, static_cast<int64_t>(count)});
   });
   return y;
 }

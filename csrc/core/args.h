@@ -338,8 +338,16 @@ struct SquaresItem {
 template <class T>
 struct SquaresArgs {
   const SquaresItem<T>* items;
-  int64_t count;
   double* y;
+  int64_t count;
+};
+
+// y (tasks,) = the ends of chains of fma, `iterations` long; flops (1,): what all tasks did.
+template <class T>
+struct PeakArgs {
+  T* y;
+  int64_t* flops;
+  int64_t tasks, iterations;
 };
 
 // Philox-4x32-10 (Salmon et al. 2011). y (images, n): row i is image first_image + i. Counter

@@ -358,19 +358,19 @@ def scatter_add(dy: Array, index: Array, rows: int) -> Array:
 def sinusoids(
     t: Array, frequency: Array, features: int, cosine_first: bool, dtype: np.dtype[Any]
 ) -> Array:
-    y = np.empty((t.size, features), dtype)
+    y = _native.empty((t.size, features), dtype)
     _native.sinusoids(t, frequency, y, cosine_first)
     return y
 
 
 def fourier(t: Array, weight: Array) -> Array:
-    y = np.empty((t.size, 2 * weight.size), weight.dtype)
+    y = _native.empty((t.size, 2 * weight.size), weight.dtype)
     _native.fourier(t, weight, y)
     return y
 
 
 def cast(x: Array, dtype: np.dtype[Any]) -> Array:
-    y = np.empty(x.shape, dtype)
+    y = _native.empty(x.shape, dtype)
     _native.cast(x, y)
     return y
 

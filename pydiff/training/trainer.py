@@ -185,9 +185,11 @@ class Trainer:
     def _inputs(self, micro: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
         """x_t, t, labels and target of one micro-batch, with the dropout masks set."""
         first = micro * self.config.batch_size
-        seed_dropout(self.model, self.config.seed, self.step, first)
+        if self.model.config["dropout"]:
+            seed_dropout(self.model, self.config.seed, self.step, first)
         batch = self.batches.draw(self.step, micro)
-        x0, noise = (array.astype(self.model.dtype) for array in (batch.x0, batch.noise))
+        dtype = self.model.dtype
+        x0, noise = (array.astype(dtype, copy=False) for array in (batch.x0, batch.noise))
         x_t = self.schedule.add_noise(x0, noise, batch.t)
         target = training_target(self.config.prediction, x0, noise, batch.t, self.schedule)
         return x_t, batch.t, batch.labels, target

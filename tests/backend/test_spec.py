@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pydiff import backend
+from pydiff.backend.spec import checks
 from pydiff.errors import DtypeError, ShapeError
 from pydiff.testing.cases import KERNEL_CASES
 
@@ -80,6 +81,19 @@ def test_outputs_are_fresh_and_inputs_untouched(case, rng):
     np.testing.assert_equal(args, before)
     inputs = [x for x in args.values() if isinstance(x, np.ndarray)]
     assert not any(np.shares_memory(x, y) for x in inputs for y in outputs)
+
+
+@pytest.mark.parametrize("are_usual", [checks.are_usual, checks.portable_are_usual])
+def test_usual_arrays_are_known(are_usual):
+    x, y = np.ones((3, 4), np.float32), np.ones(4)
+    assert are_usual() and are_usual(x) and are_usual(x, x[1], np.array(1, np.float32))
+    assert are_usual(y, y, np.ones((0, 3))) and are_usual(read_only(y))
+    unusual = [layout(x) for name, layout in LAYOUTS.items() if name != "read-only"]
+    unusual += [x.astype("int32"), x.astype("float16"), np.ones((1,) * 9), np.float32(1), 1.0, None]
+    for other in [*unusual, np.ma.masked_array(x), x.view(np.matrix), [1.0]]:
+        assert not are_usual(other)
+        assert not are_usual(x, other) and not are_usual(other, x)
+    assert not are_usual(x, y)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -51,6 +51,11 @@ def _max_backward(x: Draw) -> np.ndarray:
     return cpu.max_backward(x(9, 1, 67), ties, cpu.max(ties, (1,)), (1,))
 
 
+def _peak(y: np.ndarray) -> np.ndarray:
+    assert _native.fma_peak(y, 1000) > 0
+    return np.isfinite(y)  # the ends of vectors of different width
+
+
 def _packed(weight: np.ndarray, algorithm: int) -> np.ndarray:
     """y of the packed weight: the form itself differs between instruction sets."""
     size = _native.conv2d_packed_size(*weight.shape, algorithm, weight.itemsize)
@@ -152,6 +157,7 @@ CALLS: dict[str, Callable[[Draw], object]] = {
     ),
     "ema": lambda x: _update(cpu.ema, _several(x), _several(x), decay=0.99),
     "sum_of_squares": lambda x: cpu.sum_of_squares(_several(x)),
+    "fma_peak": lambda x: _peak(x(3)),
     "uniform": lambda x: cpu.uniform(5, 6, 7, 8, 3, 20_003, x(1).dtype),
     "normal": lambda x: cpu.normal(5, 6, 7, 8, 3, 20_003, x(1).dtype),
 }
