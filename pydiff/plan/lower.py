@@ -14,7 +14,7 @@ from .calls import HOW
 from .graph import Array, Buffer, Graph, Node, Shape, View
 from .memory import Lifetime, place
 from .program import Instruction, Program
-from .weights import WeightStore, aligned
+from .weights import WeightStore
 
 _ARENA, _NULL = -1, -2  # spaces of native relocations
 
@@ -77,7 +77,7 @@ class Lowering:
 
     def _place_for(self, buffer: Buffer) -> Array:
         if buffer not in self.memory:
-            self.memory[buffer] = aligned(buffer.shape, buffer.dtype)
+            self.memory[buffer] = np.empty(buffer.shape, buffer.dtype)
         return self.memory[buffer]
 
     def reuse(self, node: Node, view: View) -> None:
