@@ -129,8 +129,9 @@ def test_no_cycles():
 
 def test_few_files_know_the_native_module():
     users = {name for name in MODULES if "pydiff._native" in imports(name)}
-    backend = {"pydiff.backend.cpu", "pydiff.backend.machine", "pydiff.backend.spec.checks"}
-    plans = {"pydiff.plan.lower", "pydiff.plan.weights"}
+    names = ("cpu", "cpu_numbers", "machine", "spec.checks")
+    backend = {f"pydiff.backend.{name}" for name in names}
+    plans = {"pydiff.plan.calls", "pydiff.plan.lower", "pydiff.plan.weights"}
     assert users == backend | plans | {"pydiff.autograd.arrays", "pydiff.cli.doctor"}
 
 

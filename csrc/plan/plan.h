@@ -2,8 +2,6 @@
 // threads may run it at once, each in an arena of its own.
 #pragma once
 #include <cstdint>
-#include <memory>
-#include <mutex>
 #include <vector>
 
 #include "plan/recording.h"
@@ -24,28 +22,24 @@ class Plan {
   // of external array i.
   Plan(const Recording& recording, const std::vector<Relocation>& relocations, int64_t arena_bytes,
        const std::vector<int64_t>& external_bytes);
-  ~Plan();
 
   // Makes the calls in order until the current Call is cancelled. externals[i]: where external
-  // array i lies this time. seconds: (size(),) how long each call took, or null.
+  // array i lies this time. seconds: (size(),) how long each call took, or null. The arena comes
+  // from the pool, which keeps it: a steady run allocates nothing. Throws std::bad_alloc.
   void run(void* const* externals, double* seconds) const;
   int64_t size() const { return static_cast<int64_t>(instructions_.size()); }
 
  private:
-  struct Arena;  // memory for one run, and the arguments of all calls that point into it
-  class Borrowed;
   struct Patch {
     int64_t word, space, offset;
   };
 
-  std::unique_ptr<Arena> make_arena() const;
+  void add(const Relocation& relocation, const std::vector<int64_t>& external_bytes);
 
   const std::vector<Instruction> instructions_;
-  std::vector<uint64_t> words_;
-  const int64_t arena_bytes_;
-  std::vector<Patch> arena_patches_, external_patches_;
-  mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Arena>> idle_;
+  std::vector<uint64_t> words_;  // the arguments of all calls
+  const int64_t arena_bytes_;    // rounded up to whole cache lines
+  std::vector<Patch> patches_;
 };
 
 }  // namespace pydiff

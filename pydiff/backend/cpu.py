@@ -15,6 +15,11 @@ from .. import _native, config
 from .axes import kept as _kept
 from .axes import runs_of as _runs
 from .axes import split as _split
+from .cpu_numbers import cast as cast
+from .cpu_numbers import fourier as fourier
+from .cpu_numbers import normal as normal
+from .cpu_numbers import sinusoids as sinusoids
+from .cpu_numbers import uniform as uniform
 
 Array = NDArray[Any]
 Axes = tuple[int, ...]
@@ -352,30 +357,7 @@ def scatter_add(dy: Array, index: Array, rows: int) -> Array:
     return y
 
 
-# ---------------------------------------------------------------- features of times
-
-
-def sinusoids(
-    t: Array, frequency: Array, features: int, cosine_first: bool, dtype: np.dtype[Any]
-) -> Array:
-    y = _native.empty((t.size, features), dtype)
-    _native.sinusoids(t, frequency, y, cosine_first)
-    return y
-
-
-def fourier(t: Array, weight: Array) -> Array:
-    y = _native.empty((t.size, 2 * weight.size), weight.dtype)
-    _native.fourier(t, weight, y)
-    return y
-
-
-def cast(x: Array, dtype: np.dtype[Any]) -> Array:
-    y = _native.empty(x.shape, dtype)
-    _native.cast(x, y)
-    return y
-
-
-# ---------------------------------------------------------------- optimisers and random numbers
+# ---------------------------------------------------------------- optimisers
 
 
 def adamw(
@@ -402,19 +384,3 @@ def ema(e: Sequence[Array], p: Sequence[Array], decay: float) -> None:
 
 def sum_of_squares(x: Sequence[Array]) -> Array:
     return np.array(_native.sum_of_squares(x))
-
-
-def uniform(
-    seed: int, first_image: int, step: int, stream: int, images: int, n: int, dtype: np.dtype[Any]
-) -> Array:
-    y = _native.empty((images, n), dtype)
-    _native.uniform(y, seed, first_image, step, stream)
-    return y
-
-
-def normal(
-    seed: int, first_image: int, step: int, stream: int, images: int, n: int, dtype: np.dtype[Any]
-) -> Array:
-    y = _native.empty((images, n), dtype)
-    _native.normal(y, seed, first_image, step, stream)
-    return y

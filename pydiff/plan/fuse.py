@@ -16,9 +16,11 @@ from .graph import Array, Buffer, Graph, Node, View, moved, packed_strides
 STRIDED = {
     "conv2d": {"x", "add", "residual"},
     "matmul": {"a", "residual"},
+    "group_norm": {"x"},
+    "attention": {"q", "k", "v"},
     "contiguous": {"x"},
 }
-STRIDED_OUT = {"conv2d", "matmul"}
+STRIDED_OUT = {"conv2d", "matmul", "group_norm"}
 
 
 def optimise(graph: Graph) -> None:

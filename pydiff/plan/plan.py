@@ -69,7 +69,7 @@ class Plan:
 
         Kernels take some scratch on top; each further thread in a call adds an arena.
         """
-        return self._program.arena_bytes + self._program.weight_bytes
+        return self.arena_bytes + self.weight_bytes
 
     @property
     def arena_bytes(self) -> int:
@@ -79,7 +79,7 @@ class Plan:
     @property
     def weight_bytes(self) -> int:
         """Memory of the weights and other constants, shared with plans from `for_batch`."""
-        return self._program.weight_bytes
+        return sum(array.nbytes for array in self._program.weights)
 
     def for_batch(self, n: int) -> Plan:
         """A plan of the same model for n images; they share the weights.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .graph import Shape
+from .graph import Array, Shape
 from .memory import Lifetime
 
 
@@ -34,7 +34,7 @@ class Program:
     instructions: tuple[Instruction, ...]
     arena_bytes: int
     buffer_bytes: int  # what the buffers in the arena would take without sharing it
-    weight_bytes: int
+    weights: tuple[Array, ...]  # packed, and other constants
     placed: tuple[tuple[Lifetime, int], ...]  # lifetime and offset of each buffer of the arena
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from .. import _native
 from .graph import Array, Buffer
-from .memory import ALIGNMENT
 
 
 class WeightStore:
@@ -31,7 +30,7 @@ class WeightStore:
             weight = np.ascontiguousarray(array.reshape((1,) * (4 - array.ndim) + array.shape))
             kh, kw, ci, co = weight.shape
             size = _native.conv2d_packed_size(kh, kw, ci, co, algorithm, weight.itemsize)
-            packed = aligned((size,), weight.dtype)
+            packed = _native.empty((size,), weight.dtype)
             _native.conv2d_pack(weight, packed, algorithm)
             return packed
 
@@ -48,15 +47,7 @@ class WeightStore:
             return self._made[key]
 
 
-def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An empty array whose memory begins at a cache line."""
-    size = int(np.prod(shape)) * dtype.itemsize
-    memory = np.empty(size + ALIGNMENT, np.uint8)
-    start = -memory.__array_interface__["data"][0] % ALIGNMENT
-    return memory[start : start + size].view(dtype).reshape(shape)
-
-
 def _filled(array: Array) -> Array:
-    copy = aligned(array.shape, array.dtype)
+    copy = _native.empty(array.shape, array.dtype)
     copy[...] = array
     return copy
