@@ -81,7 +81,7 @@ def test_numbers_and_other_dtypes_are_taken_as_the_model_takes_them(small):
 def test_a_denoiser_takes_a_plan(small):
     plan = pydiff.compile(small, X, 1)
     sampled = [
-        pydiff.sample(pydiff.Denoiser(f, schedules.linear(50)), X.shape, steps=5, x_init=X * 1.0)
+        pydiff.sample(pydiff.Denoiser(f, schedules.cosine(50)), X.shape, steps=5, x_init=X * 1.0)
         for f in (plan, small)
     ]
     assert largest(*sampled) < 1e-4
