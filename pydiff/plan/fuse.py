@@ -232,7 +232,12 @@ def _copies(node: Node) -> list[Node]:
 
 
 def write_in_place_of_copies(graph: Graph) -> None:
-    """Who made the part of a concatenation writes it where it belongs, and the copy goes."""
+    """Who made the part of a concatenation for it alone writes it where it belongs, and the copy goes.
+
+    Parts that others read too are copied: a skip connection in its place would keep the whole
+    result in memory from the way down to the way up (CIFAR-10 U-Net, batch 16: 99 MB instead of 52
+    for copies that take half a percent of the time).
+    """
     for copy in graph.nodes[:]:
         if copy.op == "contiguous" and not copy.outs[0].is_whole:
             _write_in_place(graph, copy)
@@ -247,10 +252,8 @@ def _write_in_place(graph: Graph, copy: Node) -> None:
         return
     if not producer.outs[0].is_whole or producer.outs[0].shape[-1] != source.shape[-1]:
         return
+    if len(graph.uses()[source.buffer]) > 1:
+        return
     width = source.shape[-1] * source.dtype.itemsize
-    for node, name, view in graph.uses()[source.buffer]:
-        after = moved(view, width, target.buffer, pitch, target.offset)
-        if node is not copy and not accepts(node, name, after):
-            return
     graph.nodes.remove(copy)
     _move(graph, source.buffer, width, target.buffer, pitch, target.offset)
