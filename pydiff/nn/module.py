@@ -54,8 +54,12 @@ class Parameter(Tensor):
 
     def from_file(self, array: np.ndarray) -> None:
         """Take the values of an array in the file's layout; the dtype stays."""
+        self.data = self.converted(array)
+
+    def converted(self, array: np.ndarray) -> np.ndarray:
+        """A copy, in this parameter's layout and dtype, of an array in the file's layout."""
         array = array.reshape(self.file_shape).transpose(np.argsort(self.file_axes))
-        self.data = np.array(array, dtype=self.dtype, order="C")
+        return np.array(array, dtype=self.dtype, order="C")
 
     def fits(self, shape: Shape) -> bool:
         """Whether a file's array of `shape` holds this parameter.
@@ -153,9 +157,8 @@ class Module:
         Raises CheckpointError listing all missing, unexpected and wrong-shape names at once; with
         strict False missing and unexpected ones are passed over. Nothing changes if it raises.
         """
-        self._load(
-            {name: np.shape(array) for name, array in state.items()}, state.__getitem__, strict
-        )
+        shapes = {name: np.shape(array) for name, array in state.items()}
+        self._fill(self._matched(shapes, strict), state.__getitem__)
 
     def load_weights(self, path: str | os.PathLike[str], strict: bool = True) -> None:
         """Load a safetensors file, comparing names and shapes before reading any array.
@@ -163,8 +166,17 @@ class Module:
         Raises CheckpointError for a malformed file and like `load_state_dict`.
         """
         with WeightsFile(path) as file:
-            shapes = {name: info.shape for name, info in file.tensors.items()}
-            self._load(shapes, file.read, strict, f"{path}: ")
+            self._fill(self._matched(_shapes(file), strict, f"{path}: "), file.read, f"{path}: ")
+
+    def matched_weights(self, file: WeightsFile) -> dict[str, str]:
+        """Parameter name -> name in the file, which must hold them all and no others.
+
+        Raises CheckpointError like `load_state_dict`; reads no array.
+        """
+        for name, info in file.tensors.items():
+            if info.dtype[:1] not in "FB":
+                raise CheckpointError(f"{file.path}: {name} has dtype {info.dtype}, not floats")
+        return self._matched(_shapes(file), True, f"{file.path}: ")
 
     def save_weights(
         self, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None
@@ -172,13 +184,10 @@ class Module:
         """Write the parameters to a safetensors file atomically. Raises WriteError."""
         write_weights(path, self.state_dict(), metadata)
 
-    def _load(
-        self,
-        shapes: Mapping[str, Shape],
-        read: Callable[[str], np.ndarray],
-        strict: bool,
-        where: str = "",
-    ) -> None:
+    def _matched(
+        self, shapes: Mapping[str, Shape], strict: bool, where: str = ""
+    ) -> dict[str, str]:
+        """Parameter name -> name among `shapes`; CheckpointError where they do not fit."""
         parameters = dict(self.named_parameters())
         aliases = self._aliases()
         sources: dict[str, str] = {}  # current name -> name in the file
@@ -201,11 +210,14 @@ class Module:
             problems += _listed("missing", _with_shapes(missing, parameters)) if strict else ""
             problems += _listed("unexpected", unexpected) if strict else ""
             raise CheckpointError(f"{where}weights do not fit {type(self).__name__}{problems}")
+        return sources
+
+    def _fill(
+        self, sources: Mapping[str, str], read: Callable[[str], np.ndarray], where: str = ""
+    ) -> None:
+        parameters = dict(self.named_parameters())
         for name, source in sources.items():
-            array = np.asarray(read(source))
-            if array.dtype.kind != "f":
-                raise CheckpointError(f"{where}{source} has dtype {array.dtype}, expected floats")
-            parameters[name].from_file(array)
+            parameters[name].from_file(_floats(read(source), f"{where}{source}"))
 
     def _aliases(self) -> dict[str, str]:
         """Old path -> current path of every module that was renamed."""
@@ -279,6 +291,17 @@ def _finite(value: Any) -> bool:
         return all(_finite(item) for item in value)
     array = value.data if isinstance(value, Tensor) else np.asarray(value)
     return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+
+
+def _shapes(file: WeightsFile) -> dict[str, Shape]:
+    return {name: info.shape for name, info in file.tensors.items()}
+
+
+def _floats(value: Any, where: str) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind != "f":
+        raise CheckpointError(f"{where} has dtype {array.dtype}, expected floats")
+    return array
 
 
 def _join(path: str, name: str) -> str:

@@ -62,6 +62,18 @@ class UNet2D(Module):
         Reads config.json and diffusion_pytorch_model.safetensors. Raises ConfigError or
         CheckpointError naming the file and what is wrong in it.
         """
+        model, path = cls.described(folder, max_params=max_params)
+        model.astype(dtype).load_weights(path)
+        return model
+
+    @classmethod
+    def described(
+        cls, folder: str | os.PathLike[str], *, max_params: int = 1 << 31
+    ) -> tuple[UNet2D, Path]:
+        """The network of `folder` without its weights, in evaluation mode, and their file.
+
+        Raises ConfigError naming the file and what is wrong in it.
+        """
         path = _model_folder(Path(folder))
         config = read_config(path / CONFIG_FILE)
         name = config.get("_class_name", _DIFFUSERS_CLASS)
@@ -70,13 +82,12 @@ class UNet2D(Module):
                 f"{path / CONFIG_FILE}: _class_name = {name!r:.80}; allowed: {_DIFFUSERS_CLASS!r}"
             )
         try:
-            model = cls(seed=None, max_params=max_params, **config).astype(dtype)
+            model = cls(seed=None, max_params=max_params, **config).eval()
         except ConfigError as error:
             raise ConfigError(f"{path / CONFIG_FILE}: {error}") from error
         pickle = path / WEIGHTS_FILE.replace(".safetensors", ".bin")
         only_pickle = pickle.exists() and not (path / WEIGHTS_FILE).exists()
-        model.load_weights(pickle if only_pickle else path / WEIGHTS_FILE)
-        return model.eval()
+        return model, pickle if only_pickle else path / WEIGHTS_FILE
 
     def save_pretrained(
         self, folder: str | os.PathLike[str], metadata: Mapping[str, str] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,15 @@ from ..diffusion import Denoiser, DiscreteSchedule
 from ..errors import ConfigError
 from ..io import read_config, write_config
 from ..nn import UNet2D
+from ..plan import Plan
 from ..samplers import DDIM, DDPM, Sampler, grids, make_sampler, sample
 from .plans import ModelPlans
 from .scheduler_config import SchedulerConfig, read_scheduler, write_scheduler
+from .stored import StoredModel
 
 PIPELINES = ("DDPMPipeline", "DDIMPipeline")
 BATCH = 64
+MAX_ARENA = 64 << 20
 
 Callback = Callable[[int, Any, np.ndarray, np.ndarray], Any]
 
@@ -35,9 +39,24 @@ class Pipeline:
     """
 
     def __init__(self, model: UNet2D, schedule: DiscreteSchedule, **settings: Any) -> None:
-        self.model = model.eval()
-        self.scheduler = SchedulerConfig(schedule, **settings)
+        self._start(model.eval(), None, SchedulerConfig(schedule, **settings))
+
+    def _start(
+        self, network: UNet2D, stored: StoredModel | None, scheduler: SchedulerConfig
+    ) -> None:
+        self.scheduler = scheduler
+        self._network = network
+        self._stored = stored  # where the network's weights are, while it has none itself
+        self._lock = threading.Lock()
         self._plans = ModelPlans()
+
+    @property
+    def model(self) -> UNet2D:
+        """The network. A pipeline from a folder holds compiled plans alone until this is read."""
+        with self._lock:
+            if self._stored is not None:
+                self._network, self._stored = self._stored.load(), None
+            return self._network
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> Pipeline:
@@ -57,9 +76,8 @@ class Pipeline:
             raise ConfigError(f"{root}: holds neither model_index.json nor config.json")
         path = _part(root, "scheduler") / "scheduler_config.json"
         pipeline = cls.__new__(cls)
-        pipeline.scheduler = read_scheduler(path)
-        pipeline.model = UNet2D.from_pretrained(_part(root, "unet")).eval()
-        pipeline._plans = ModelPlans()
+        scheduler, stored = read_scheduler(path), StoredModel(_part(root, "unet"))
+        pipeline._start(stored.network, stored, scheduler)
         return pipeline
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -80,16 +98,16 @@ class Pipeline:
     @property
     def num_classes(self) -> int | None:
         """How many labels the model knows; None if it takes none."""
-        return self.model.config.get("num_class_embeds")
+        return self._network.config.get("num_class_embeds")
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(H, W, C) of the images; ConfigError if the model's config has no sample_size."""
-        size = self.model.config["sample_size"]
+        size = self._network.config["sample_size"]
         if size is None:
             raise ConfigError("the model's config has sample_size = null: image size unknown")
         height, width = (size, size) if isinstance(size, int) else size
-        return height, width, self.model.config["in_channels"]
+        return height, width, self._network.config["in_channels"]
 
     def model_hash(self) -> str:
         """The first 12 hexadecimal digits of the SHA-256 of the weights, names and shapes."""
@@ -98,6 +116,24 @@ class Pipeline:
             digest.update(f"{name} {array.shape} {array.dtype}\n".encode())
             digest.update(array.tobytes())
         return digest.hexdigest()[:12]
+
+    def _evaluator(self, shape: tuple[int, ...], compile: bool) -> Callable[..., Any]:
+        """A plan for images of that shape, or the network itself."""
+        plan = None
+        if compile:
+            with self._lock:
+                network, stored = self._network, self._stored
+            plan = self._plans.get(network, shape, None if stored is None else stored.read)
+        return self.model if plan is None else plan
+
+    def _usual_batch(self, num_images: int, compile: bool) -> int:
+        """As many images as keep the intermediate results of a plan within 64 MiB, a power of two:
+        larger batches are no faster for an image."""
+        one = self._evaluator((1, *self.image_shape), compile) if num_images > 1 else None
+        size = BATCH
+        while isinstance(one, Plan) and size > 1 and size * one.arena_bytes > MAX_ARENA:
+            size //= 2
+        return size
 
     def denoiser(self, class_labels: np.ndarray | None = None) -> Denoiser:
         """(x, t) -> x_0 for samplers; class_labels (N,) go with each x (N, H, W, C)."""
@@ -118,7 +154,7 @@ class Pipeline:
         eta: float | None = None,
         callback: Callback | None = None,
         progress: bool = False,
-        batch_size: int = BATCH,
+        batch_size: int | None = None,
         first_image: int = 0,
         compile: bool = True,
     ) -> np.ndarray:
@@ -137,6 +173,8 @@ class Pipeline:
         Raises ConfigError for values that are not allowed, and what `samplers.sample` raises.
         """
         _check_count("num_images", num_images)
+        if batch_size is None:
+            batch_size = self._usual_batch(num_images, compile)
         _check_count("batch_size", batch_size)
         labels = self._labels(class_labels, num_images, first_image)
         grid = self.grid(num_inference_steps, sampler)
@@ -146,10 +184,9 @@ class Pipeline:
             count = min(batch_size, num_images - begin)
             part = None if labels is None else labels[begin : begin + count]
             shape = (count, *self.image_shape)
-            model = self._plans.get(self.model, shape) if compile else self.model
             batches.append(
                 sample(
-                    self._denoiser(model, part),
+                    self._denoiser(self._evaluator(shape, compile), part),
                     shape,
                     self._sampler(sampler, eta),
                     grid=grid,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from .. import backend, config
 from ..errors import PlanError
 from ..nn import UNet2D
-from ..plan import Plan, compile
+from ..plan import Plan, compile, compile_stored
 from ..plan.parameters import Parameters
 
 _KEPT = 4  # batch sizes
@@ -29,10 +30,15 @@ class ModelPlans:
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
         self._parameters = Parameters(())
 
-    def get(self, model: UNet2D, shape: tuple[int, ...]) -> UNet2D | Plan:
-        """A plan of `model` for images of `shape` (N, H, W, C); `model` where plans cannot run."""
+    def get(
+        self, model: UNet2D, shape: tuple[int, ...], read: Callable[[int], np.ndarray] | None
+    ) -> Plan | None:
+        """A plan of `model` for images of `shape` (N, H, W, C); None where plans cannot run.
+
+        read: gives the weights where the model holds placeholders.
+        """
         if backend.name() != "cpu":
-            return model
+            return None
         with self._lock:
             if not self._parameters.are_those_of(model):
                 self._plans.clear()
@@ -40,20 +46,29 @@ class ModelPlans:
             key = (shape, config.conv_algorithm())
             if key not in self._plans:
                 try:
-                    self._plans[key] = self._compiled(model, *key)
+                    self._plans[key] = self._compiled(model, *key, read)
                 except PlanError as error:
                     warnings.warn(f"pydiff: sampling without a plan: {error}", stacklevel=4)
-                    return model
+                    return None
             self._plans.move_to_end(key)
             while len(self._plans) > _KEPT:
                 self._plans.popitem(last=False)
             return self._plans[key]
 
-    def _compiled(self, model: UNet2D, shape: tuple[int, ...], algorithm: str) -> Plan:
+    def _compiled(
+        self,
+        model: UNet2D,
+        shape: tuple[int, ...],
+        algorithm: str,
+        read: Callable[[int], np.ndarray] | None,
+    ) -> Plan:
         for (known, other), plan in self._plans.items():
             if known[1:] == shape[1:] and other == algorithm:
                 return plan.for_batch(shape[0])  # shares the weights
         inputs: dict[str, Any] = {}
         if model.config["num_class_embeds"] is not None:
             inputs["class_labels"] = np.zeros(shape[0], np.int64)
-        return compile(model, np.zeros(shape, model.dtype), 1, **inputs)
+        x = np.zeros(shape, model.dtype)
+        if read is not None:
+            return compile_stored(model, x, 1, read, **inputs)
+        return compile(model, x, 1, **inputs)

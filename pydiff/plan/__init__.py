@@ -1,7 +1,7 @@
 """Compiled plans: a model traced once, fused, laid out in memory, and run by one native call."""
 
-from .entry import compile
+from .entry import compile, compile_stored
 from .plan import Plan
 from .program import Instruction, Timing
 
-__all__ = ["Instruction", "Plan", "Timing", "compile"]
+__all__ = ["Instruction", "Plan", "Timing", "compile", "compile_stored"]

@@ -18,7 +18,7 @@ from .inputs import AnyInputs, Rules, Signature
 from .lower import lower
 from .parameters import Parameters, parameters_of
 from .plan import Plan
-from .trace import trace
+from .trace import owner_of, trace
 from .weights import WeightStore
 
 
@@ -32,13 +32,26 @@ class Source:
     store: WeightStore
 
 
-def build(source: Source, rules: Rules | None, inputs: dict[str, Array]) -> Plan:
-    """Trace, optimise, lower, and compare with the model on other inputs."""
-    keys = {id(p.data): i for i, p in enumerate(parameters_of(source.model))}
-    graph, example = trace(source.model, inputs, keys)
+def build_checked(source: Source, rules: Rules | None, inputs: dict[str, Array]) -> Plan:
+    """`build`, then a comparison with the model on other inputs."""
+    plan, keys = build(source, rules, inputs), keys_of(source.model)
+    graph, _ = trace(source.model, inputs, keys, run=True)
     others = other_inputs(inputs, graph)
-    again, expected = trace(source.model, others, keys)
+    again, expected = trace(source.model, others, keys, run=True)
     check_same_calls(graph, again)
+    output = plan(others["x"], others["t"], **_without_images(others))
+    check_equal(output, expected, source.algorithm == config.conv_algorithm())
+    return plan
+
+
+def keys_of(model: Callable[..., Any]) -> dict[int, int]:
+    """The number of each parameter by the id of the array that owns its memory."""
+    return {id(owner_of(p.data)): i for i, p in enumerate(parameters_of(model))}
+
+
+def build(source: Source, rules: Rules | None, inputs: dict[str, Array]) -> Plan:
+    """Trace, optimise, lower."""
+    graph, example = trace(source.model, inputs, keys_of(source.model), run=False)
     _own_output(graph)
     optimise(graph)
     program = lower(graph, source.store, source.algorithm == "exact")
@@ -46,10 +59,7 @@ def build(source: Source, rules: Rules | None, inputs: dict[str, Array]) -> Plan
     dtypes = {name: array.dtype for name, array in inputs.items()}
     signature = Signature(rules or AnyInputs(tuple(inputs)), shapes, dtypes)
     again_for = partial(_build_for_batch, source, rules, _first_images(inputs))
-    plan = Plan(program, signature, again_for, example.shape, example.dtype)
-    output = plan(others["x"], others["t"], **_without_images(others))
-    check_equal(output, expected, source.algorithm == config.conv_algorithm())
-    return plan
+    return Plan(program, signature, again_for, example.shape, example.dtype)
 
 
 def _own_output(graph: Graph) -> None:

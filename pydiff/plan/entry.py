@@ -38,13 +38,27 @@ def compile(
             f"compile: conv_algorithm = {conv_algorithm!r}; "
             f"allowed: None, {', '.join(config.CONV_ALGORITHMS)}"
         )
-    from .build import Source, build  # needs the native module
+    from .build import Source, build_checked  # needs the native module
     from .weights import WeightStore
 
-    rules = getattr(model, "inputs", None)
-    given = (rules or AnyInputs(("x", "t", *inputs)))(x, t, **inputs)
-    arrays = {name: _array(name, value) for name, value in given.items()}
+    rules, arrays = _inputs(model, x, t, inputs)
     source = Source(model, algorithm, Parameters.of(model), WeightStore())
+    return build_checked(source, rules, arrays)
+
+
+def compile_stored(
+    model: Callable[..., Any], x: Any, t: Any, read: Callable[[int], Any], **inputs: Any
+) -> Plan:
+    """`compile` for a network whose parameters are placeholders: `read(i)` gives number i.
+
+    There is nothing to compare the plan with, so only for networks that are tested with plans.
+    """
+    check_backend()
+    from .build import Source, build
+    from .weights import WeightStore
+
+    rules, arrays = _inputs(model, x, t, inputs)
+    source = Source(model, config.conv_algorithm(), Parameters.of(model), WeightStore(read))
     return build(source, rules, arrays)
 
 
@@ -60,6 +74,15 @@ def check_backend() -> None:
             f"compile: plans run on the native kernels, but the active backend is "
             f"{registry.name()!r}; select 'cpu', or call the model itself"
         )
+
+
+def _inputs(
+    model: Callable[..., Any], x: Any, t: Any, inputs: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """How the model takes its inputs, and these ones so."""
+    rules = getattr(model, "inputs", None)
+    given = (rules or AnyInputs(("x", "t", *inputs)))(x, t, **inputs)
+    return rules, {name: _array(name, value) for name, value in given.items()}
 
 
 def _array(name: str, value: Any) -> Any:

@@ -195,10 +195,10 @@ def _join(graph: Graph, members: list[Node]) -> None:
 
 def _concatenated(buffers: list[Buffer]) -> Buffer:
     """A constant: the arrays side by side along their last axis."""
-    arrays = [buffer.array for buffer in buffers if buffer.array is not None]
-    array: Array = np.concatenate(arrays, axis=-1)
-    keys = tuple(buffer.key for buffer in buffers)
-    return Buffer(array.shape, array.dtype, array=array, key=None if None in keys else keys)
+    shape = (*buffers[0].shape[:-1], sum(buffer.shape[-1] for buffer in buffers))
+    dtype, keys = buffers[0].dtype, tuple(buffer.key for buffer in buffers)
+    array, key = np.broadcast_to(np.zeros((), dtype), shape), None if None in keys else keys
+    return Buffer(shape, dtype, array=array, key=key, parts=tuple(buffers))
 
 
 def _move(graph: Graph, old: Buffer, width: int, target: Buffer, pitch: int, offset: int) -> None:

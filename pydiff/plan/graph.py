@@ -19,6 +19,8 @@ class Buffer:
     """Memory of one array: an input (it has a name), a constant (an array), or a result (neither).
 
     key: of a constant, what it is among the parameters of the model; None for any other.
+    parts: constants that lie side by side in this one, along the last axis; `array` then has its
+        shape alone.
     """
 
     shape: Shape
@@ -26,6 +28,7 @@ class Buffer:
     name: str = ""
     array: Array | None = None
     key: Any = None
+    parts: tuple[Buffer, ...] = ()
 
     @property
     def nbytes(self) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
+from .. import _native
 from ..autograd import no_grad
 from ..backend import registry
 from ..errors import PlanError
@@ -20,14 +22,16 @@ _IN_PLACE = ("adamw", "ema")
 
 
 def trace(
-    model: Callable[..., Any], inputs: Mapping[str, Array], keys: Mapping[int, Any]
+    model: Callable[..., Any], inputs: Mapping[str, Array], keys: Mapping[int, Any], run: bool
 ) -> tuple[Graph, Array]:
     """The calls of model(x, t, ...) on `inputs`, and its output.
 
     inputs: arrays by name, "x" and "t" first. keys: id of a parameter's array -> the key of the
-    constants that lie in it. Raises PlanError where the output does not come from the inputs.
+    constants that lie in it. run: whether the calls are made; else results are memory that nobody
+    touches, so that only shapes come out, and parameters may be placeholders.
+    Raises PlanError where the output does not come from the inputs.
     """
-    recorder = Recorder(inputs, keys)
+    recorder = Recorder(inputs, keys, run)
     x, t, *rest = inputs
     with registry.tracing(recorder), no_grad():
         result = model(inputs[x], inputs[t], **{name: inputs[name] for name in rest})
@@ -57,9 +61,10 @@ class Recorder:
     later array at the same address is another one.
     """
 
-    def __init__(self, inputs: Mapping[str, Array], keys: Mapping[int, Any]) -> None:
+    def __init__(self, inputs: Mapping[str, Array], keys: Mapping[int, Any], run: bool) -> None:
         self.backend = registry.implementation()
         self.keys = keys
+        self.run = run
         self.nodes: list[Node] = []
         self.inputs: dict[str, Buffer] = {}
         self._live: dict[int, list[tuple[int, Buffer]]] = {}  # id of the owner -> begin, buffer
@@ -75,7 +80,7 @@ class Recorder:
     def view(self, array: Array) -> View:
         """What the trace knows of this array: a view of an input or result, or a constant."""
         address = _address(array)
-        for begin, buffer in self._live.get(id(_owner(array)), ()):
+        for begin, buffer in self._live.get(id(owner_of(array)), ()):
             inside = begin <= address < begin + max(buffer.nbytes, 1)
             if inside and buffer.dtype == array.dtype:
                 return View(buffer, address - begin, array.shape, array.strides)
@@ -91,8 +96,10 @@ class Recorder:
             raise PlanError(f"the model changes an array in place ({op}), which no plan can hold")
         function = getattr(self.backend, op)
         named = dict(zip(_parameters(function), map(self._argument, args), strict=False))
-        result = function(*args)
-        if any(map(depends, named.values())):
+        dependent = any(map(depends, named.values()))
+        with unmade() if dependent and not self.run else nullcontext():
+            result = function(*args)
+        if dependent:
             results = result if isinstance(result, tuple) else (result,)
             self.nodes.append(Node(op, named, [self._result(array) for array in results]))
         return result
@@ -110,7 +117,7 @@ class Recorder:
         return View.whole(buffer)
 
     def _know(self, array: Array, buffer: Buffer) -> None:
-        owner = _owner(array)
+        owner = owner_of(array)
         key = id(owner)
         if key not in self._watchers:
             self._watchers[key] = weakref.ref(owner, lambda _: self._forget(key))
@@ -124,7 +131,7 @@ class Recorder:
         """Holds the array, so that no other can come to lie at its address."""
         known = (_address(array), array.shape, array.strides, array.dtype)
         if known not in self._constants:
-            owner = _owner(array)
+            owner = owner_of(array)
             key = self.keys.get(id(owner))
             place = (key, known[0] - _address(owner), *known[1:3])
             self._constants[known] = Buffer(
@@ -133,12 +140,23 @@ class Recorder:
         return self._constants[known]
 
 
+@contextmanager
+def unmade() -> Iterator[None]:
+    """Kernel calls of this thread are passed over."""
+    recording = _native.Recording()
+    recording.start()
+    try:
+        yield
+    finally:
+        recording.stop()
+
+
 @lru_cache(256)
 def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(function).parameters)
 
 
-def _owner(array: Array) -> Array:
+def owner_of(array: Array) -> Array:
     """The array whose memory this is a view of."""
     while isinstance(array.base, np.ndarray):
         array = array.base

@@ -13,9 +13,14 @@ from .graph import Array, Buffer
 
 
 class WeightStore:
-    """What plans of one model made of its parameters, by the key of the parameter."""
+    """What plans of one model made of its parameters, by the key of the parameter.
 
-    def __init__(self) -> None:
+    read: gives parameter number i, where the model holds placeholders: one array at a time is in
+        memory beside its packed form.
+    """
+
+    def __init__(self, read: Callable[[int], Array] | None = None) -> None:
+        self.read = read
         self._made: dict[Any, Array] = {}
         self._lock = threading.Lock()
 
@@ -37,14 +42,21 @@ class WeightStore:
         return self._once(buffer, algorithm, pack)
 
     def _once(self, buffer: Buffer, kind: Any, make: Callable[[Array], Array]) -> Array:
-        assert buffer.array is not None
         if buffer.key is None:  # no parameter, so nothing that another plan would find
-            return make(buffer.array)
+            return make(self._value(buffer))
         with self._lock:
             key = (buffer.key, kind)
             if key not in self._made:
-                self._made[key] = make(buffer.array)
+                self._made[key] = make(self._value(buffer))
             return self._made[key]
+
+    def _value(self, buffer: Buffer) -> Array:
+        if buffer.parts:
+            return np.concatenate([self._value(part) for part in buffer.parts], axis=-1)
+        assert buffer.array is not None
+        if self.read is None or buffer.key is None:
+            return buffer.array
+        return self.read(buffer.key[0]).reshape(buffer.shape)
 
 
 def _filled(array: Array) -> Array:

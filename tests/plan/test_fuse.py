@@ -87,19 +87,19 @@ def test_linear_layers_stay_apart_where_a_reader_needs_whole_rows():
 
 def test_producers_write_into_the_concatenation():
     def model(x, t):
-        a, b = conv(x), ops.group_norm(x, 4)
-        return conv(a) + ops.linear(ops.concat([a, b], -1), np.vstack([MATRIX, MATRIX]))
+        both = ops.concat([conv(x), ops.group_norm(x, 4)], -1)
+        return ops.linear(both, np.vstack([MATRIX, MATRIX]))
 
     assert ("contiguous", ("concat",)) not in calls(model)
 
 
-def test_a_part_that_is_read_whole_is_copied():
+def test_a_part_that_others_read_is_copied():
     def model(x, t):
         a = conv(x)
-        both = ops.concat([a, ops.exp(a)], -1)
+        both = ops.concat([a, conv(a)], -1)
         return ops.linear(both, np.vstack([MATRIX, MATRIX]))
 
-    assert [op for op, _ in calls(model)].count("contiguous") == 2
+    assert [op for op, _ in calls(model)].count("contiguous") == 1
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

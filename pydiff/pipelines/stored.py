@@ -1,0 +1,41 @@
+"""A network whose weights stay in their file until somebody asks for the network itself."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import numpy as np
+
+from ..io.weights import WeightsFile
+from ..nn import UNet2D
+
+
+class StoredModel:
+    """A U-Net as its folder describes it. A compiled plan reads one weight at a time from the file
+    and packs it: there is one copy of the weights in memory, not two.
+
+    The file stays open, so it may be replaced or deleted meanwhile.
+    Raises ConfigError and CheckpointError like `UNet2D.from_pretrained`.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.network, path = UNet2D.described(folder)
+        self._file = WeightsFile(path)
+        self._sources = self.network.matched_weights(self._file)
+        self._parameters = list(self.network.named_parameters())
+        self._lock = threading.Lock()
+        for _, parameter in self._parameters:
+            parameter.data = np.empty(parameter.shape, parameter.dtype)  # never touched: no pages
+
+    def read(self, index: int) -> np.ndarray:
+        """Parameter number `index`, in the layout that the network holds it in."""
+        name, parameter = self._parameters[index]
+        with self._lock:
+            return parameter.converted(self._file.read(self._sources[name]))
+
+    def load(self) -> UNet2D:
+        """The network with its weights."""
+        for index, (_, parameter) in enumerate(self._parameters):
+            parameter.data = self.read(index)
+        return self.network
