@@ -20,10 +20,27 @@ void for_rows(int64_t rows, int64_t n, const F& body) {
   });
 }
 
+// Maximum of a row, or of its numbers where some are NaN: those reach the sum without its help.
+template <class T>
+PYDIFF_INLINE T row_top(int64_t n, const T* x) {
+  constexpr int64_t width = Vec<T>::width, step = 4 * width;
+  T best = T(-__builtin_inf());
+  int64_t i = 0;
+  if (n >= step) {
+    auto top = load(x, Wide<4>{});
+    for (i = step; i + step <= n; i += step) top = max_or_second(load(x + i, Wide<4>{}), top);
+    T lanes[step];
+    store(lanes, top, Wide<4>{});
+    for (const T lane : lanes) best = lane > best ? lane : best;
+  }
+  for (; i < n; ++i) best = x[i] > best ? x[i] : best;
+  return best;
+}
+
 // One row x (n,) -> y (n,): exp(x - max) / sum
 template <class T>
 PYDIFF_FLATTEN void softmax_row(int64_t n, const T* x, T* y) {
-  const T top = max_terms<T>(n, [&](int64_t i, auto at) { return load(x + i, at); });
+  const T top = row_top(n, x);
   const T sum = sum_terms<T>(n, [&](int64_t i, auto at) {
     const Vec<T> e = exp(load(x + i, at) - set1<T>(top));
     store(y + i, e, at);
