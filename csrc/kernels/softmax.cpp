@@ -23,18 +23,21 @@ void for_rows(int64_t rows, int64_t n, const F& body) {
 // Maximum of a row, or of its numbers where some are NaN: those reach the sum without its help.
 template <class T>
 PYDIFF_INLINE T row_top(int64_t n, const T* x) {
-  constexpr int64_t width = Vec<T>::width, step = 4 * width;
-  T best = T(-__builtin_inf());
+  constexpr int64_t width = Vec<T>::width, step = kGroup * width;
+  const Vec<T> none = set1<T>(T(-__builtin_inf()));
+  Group<T, kGroup> tops = make_group<T, kGroup>([&](int) { return none; });
   int64_t i = 0;
-  if (n >= step) {
-    auto top = load(x, Wide<4>{});
-    for (i = step; i + step <= n; i += step) top = max_or_second(load(x + i, Wide<4>{}), top);
-    T lanes[step];
-    store(lanes, top, Wide<4>{});
-    for (const T lane : lanes) best = lane > best ? lane : best;
-  }
-  for (; i < n; ++i) best = x[i] > best ? x[i] : best;
-  return best;
+  for (; i + step <= n; i += step) tops = max_or_second(load(x + i, Wide<kGroup>{}), tops);
+  Vec<T> top = tops.v[0];
+  for (int v = 1; v < kGroup; ++v) top = max_or_second(tops.v[v], top);
+  for (; i + width <= n; i += width) top = max_or_second(load(x + i), top);
+  T lanes[width];
+  store(lanes, top);
+  for (; i < n; ++i) lanes[0] = x[i] > lanes[0] ? x[i] : lanes[0];
+  for (int64_t half = width / 2; half > 0; half /= 2)
+    for (int64_t k = 0; k < half; ++k)
+      lanes[k] = lanes[k] > lanes[k + half] ? lanes[k] : lanes[k + half];
+  return lanes[0];
 }
 
 // One row x (n,) -> y (n,): exp(x - max) / sum
