@@ -165,7 +165,9 @@ def jobs(cxx: list[str], openmp: list[str], objects: Path) -> list[Job]:
         result += [Job(kernel, f, objects / f"{name}/{f.stem}.o") for f in sources("kernels")]
         table = [*baseline, f"-DPYDIFF_ISA={name}"]
         result.append(Job(table, CSRC / "isa/table.cpp", objects / f"tables/{name}.o"))
-    return result + [Job(core, f, objects / f"core/{f.stem}.o") for f in sources("core")]
+    for folder in ("core", "plan"):
+        result += [Job(core, f, objects / f"{folder}/{f.stem}.o") for f in sources(folder)]
+    return result
 
 
 def sources(folder: str) -> list[Path]:

@@ -1,10 +1,11 @@
-"""The engine end to end: U-Net forward, training step, samplers. `pytest benchmarks`."""
+"""The engine end to end: U-Net, training step, samplers, memory. `pytest benchmarks`."""
 
 from __future__ import annotations
 
 import pytest
 
 import pydiff
+from benchmarks import memory
 from benchmarks.models import MODELS
 from pydiff.samplers import SAMPLERS
 
@@ -17,7 +18,11 @@ def model_and_inputs(name: str, batch: int):
     return pydiff.nn.UNet2D(**config), pydiff.random.normal(0, shape)
 
 
-def forward(model):
+def forward(model, x, t):
+    """A call (x, t): the compiled plan where there is one, as `Pipeline` and peers have it."""
+    if hasattr(pydiff, "compile"):
+        return pydiff.compile(model.eval(), x, t)
+
     def call(x, t):
         with pydiff.no_grad():
             return model(x, t).data
@@ -26,15 +31,15 @@ def forward(model):
 
 
 @pytest.mark.parametrize(("name", "batch"), WORK)
-def test_forward(benchmark, name, batch):
+def test_forward(benchmark, report_rate, name, batch):
     model, x = model_and_inputs(name, batch)
     benchmark.group = "forward"
-    benchmark.extra_info["images"] = batch
-    benchmark(forward(model), x, 500)
+    benchmark(forward(model, x, 500), x, 500)
+    report_rate("images/s", batch)
 
 
 @pytest.mark.parametrize(("name", "batch"), WORK)
-def test_training_step(benchmark, name, batch):
+def test_training_step(benchmark, report_rate, name, batch):
     model, x = model_and_inputs(name, batch)
     optimizer = pydiff.nn.AdamW(model.parameters(), lr=1e-4)
 
@@ -44,17 +49,18 @@ def test_training_step(benchmark, name, batch):
         optimizer.step()
 
     benchmark.group = "training step"
-    benchmark.extra_info["images"] = batch
     benchmark(step)
+    report_rate("images/s", batch)
 
 
+@pytest.mark.parametrize("steps", [10, 50])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_ten_steps_of_a_sampler(benchmark, sampler):
+def test_sampler(benchmark, report_rate, sampler, steps):
     model, x = model_and_inputs("small", 16)
-    denoiser = pydiff.Denoiser(forward(model), pydiff.schedules.linear(1000))
-    benchmark.group = "sample"
-    benchmark.extra_info["images"] = len(x)
-    benchmark(pydiff.sample, denoiser, x.shape, sampler=sampler, steps=10)
+    denoiser = pydiff.Denoiser(forward(model, x, 500), pydiff.schedules.linear(1000))
+    benchmark.group = f"sample in {steps} steps"
+    benchmark(pydiff.sample, denoiser, x.shape, sampler=sampler, steps=steps)
+    report_rate("images/s", len(x))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -63,3 +69,12 @@ def test_a_sampler_alone(benchmark, sampler):
     denoiser = pydiff.Denoiser(lambda x, t: x, pydiff.schedules.linear(1000))
     benchmark.group = "sample without a network"
     benchmark(pydiff.sample, denoiser, (16, 32, 32, 3), sampler=sampler, steps=10)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_memory(benchmark, tmp_path, name):
+    """A fresh process that loads a pipeline and draws 16 images in 5 steps; its peak, in MB."""
+    files = {"pydiff": memory.write_pipeline(tmp_path, name, 16)}
+    benchmark.group = "memory"
+    peaks, _ = benchmark.pedantic(memory.measure, (tmp_path, files), rounds=1)
+    benchmark.extra_info["peak_MB"] = round(peaks["pydiff"], 1)

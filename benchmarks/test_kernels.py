@@ -1,10 +1,15 @@
-"""Every kernel on the shapes of the case table: `pytest benchmarks/test_kernels.py -k conv2d`."""
+"""Every kernel on the shapes of the case table: `pytest benchmarks/test_kernels.py -k conv2d`.
+
+extra_info has GFLOP/s (products; operations of the direct algorithm) or GB/s (the rest), and the
+share of this machine's peak of the same run. What fits in a cache can exceed the memory's peak.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from benchmarks.work import work
 from pydiff import backend
 from pydiff.testing.case import Args, Case
 from pydiff.testing.cases import KERNEL_CASES
@@ -28,11 +33,12 @@ def label(case: Case, template: Args) -> str:
 @pytest.mark.parametrize(
     ("case", "template"), BENCHES, ids=[label(case, template) for case, template in BENCHES]
 )
-def test_kernel(benchmark, case, template):
+def test_kernel(benchmark, report_rate, peaks, case, template):
     args = case.make(np.random.default_rng(0), np.float32, template)
+    kind, amount = work(case.name, args, case.run(args))
     call = getattr(backend, case.name)
     benchmark.group = case.name
-    benchmark.extra_info["bytes_of_inputs"] = sum(
-        value.nbytes for value in args.values() if isinstance(value, np.ndarray)
-    )
     benchmark(lambda: call(**args))
+    rate = report_rate("GFLOP/s" if kind == "flop" else "GB/s", 1e-9 * amount)
+    if rate and peaks[kind]:
+        benchmark.extra_info["share_of_peak"] = round(rate / peaks[kind], 3)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from . import nn as nn
     from . import ops as ops
     from . import pipelines as pipelines
+    from . import plan as plan
     from . import random as random
     from . import samplers as samplers
     from . import testing as testing
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from .diffusion import schedules as schedules
     from .diffusion.denoiser import Denoiser as Denoiser
     from .pipelines import Pipeline as Pipeline
+    from .plan import compile as compile
     from .samplers import sample as sample
     from .testing.gradcheck import gradcheck as gradcheck
 
@@ -42,6 +44,7 @@ _HOME = {
     "Tensor": "pydiff.ops",  # with the ops that its operators call
     "autograd": "pydiff.autograd",
     "backend": "pydiff.backend",
+    "compile": "pydiff.plan",
     "config": "pydiff.config",
     "data": "pydiff.data",
     "diffusion": "pydiff.diffusion",
@@ -53,6 +56,7 @@ _HOME = {
     "num_threads": "pydiff.config",
     "ops": "pydiff.ops",
     "pipelines": "pydiff.pipelines",
+    "plan": "pydiff.plan",
     "random": "pydiff.random",
     "sample": "pydiff.samplers",
     "samplers": "pydiff.samplers",

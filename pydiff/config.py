@@ -1,4 +1,4 @@
-"""Process-wide settings. The backend applies them; nothing here imports anything native."""
+"""Process-wide settings and memory. The backend applies them; nothing here is native."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ CONV_ALGORITHMS = ("auto", "exact")
 _num_threads: int | None = None
 _conv_algorithm: str | None = None
 _subscribers: list[Callable[[int], object]] = []
+_caches: list[Callable[[], object]] = []
 
 
 def num_threads() -> int:
@@ -66,6 +67,23 @@ def on_num_threads(apply: Callable[[int], object]) -> None:
     """Call `apply(n)` now and whenever the number of threads changes."""
     _subscribers.append(apply)
     apply(num_threads())
+
+
+def empty_cache() -> None:
+    """Give memory that is kept for coming arrays back to the operating system.
+
+    Results and scratch come from blocks that are kept when their arrays die, since fresh pages cost
+    a training step a tenth of its time. Together with the arrays in use they never exceed one and
+    a half times the most that was in use at once during the last 16384 to 32768 requests; this
+    forgets that peak as well. Arrays in use are not touched. From any thread, at any time.
+    """
+    for release in _caches:
+        release()
+
+
+def on_empty_cache(release: Callable[[], object]) -> None:
+    """Call `release()` in `empty_cache`."""
+    _caches.append(release)
 
 
 def _checked(where: str, n: object) -> int:

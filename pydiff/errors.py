@@ -31,6 +31,10 @@ class AutogradError(PydiffError, RuntimeError):
     """A gradient cannot be computed: no rule, a freed graph, or a saved array that was changed."""
 
 
+class PlanError(PydiffError, RuntimeError):
+    """A model cannot be compiled into a plan; the message names what stands in the way."""
+
+
 class GradcheckError(PydiffError, AssertionError):
     """An analytic gradient differs from the numeric one."""
 

@@ -44,6 +44,8 @@ Dtype dtype_of(py::handle array) {
   return compare_slowly(descr);
 }
 
+bool is_native_float(PyObject* descr) { return descr == float32_descr || descr == float64_descr; }
+
 void fail_value(const char* op, const std::string& message) {
   throw py::value_error(std::string(op) + ": " + message);
 }

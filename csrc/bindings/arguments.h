@@ -11,6 +11,7 @@
 #include "core/args.h"
 #include "core/call.h"
 #include "core/table.h"
+#include "plan/recording.h"
 
 namespace pydiff::bindings {
 
@@ -20,6 +21,7 @@ enum class Dtype { kFloat32, kFloat64, kInt64, kOther };
 
 void remember_dtypes();  // once, at import
 Dtype dtype_of(py::handle array);
+bool is_native_float(PyObject* descr);  // NumPy's own float32 or float64
 
 [[noreturn]] void fail_value(const char* op, const std::string& message);
 [[noreturn]] void fail_type(const char* op, const std::string& message);
@@ -162,8 +164,10 @@ class KernelCall {
   Call call_;
 };
 
+// Calls the kernel, or writes the call down where this thread is recording a plan.
 template <template <class> class Args, class T>
 void run(const Kernel<Args>& kernel, const Args<T>& args) {
+  if (Recording* recording = Recording::current()) return recording->add(kernel, args);
   bool cancelled;
   {
     const KernelCall call;
@@ -176,5 +180,8 @@ void run(const Kernel<Args>& kernel, const Args<T>& args) {
 void bind_elementwise(py::module_& m);
 void bind_array_kernels(py::module_& m);
 void bind_layers(py::module_& m);
+void bind_plan(py::module_& m);
+void bind_memory(py::module_& m);
+void bind_optim(py::module_& m);
 
 }  // namespace pydiff::bindings

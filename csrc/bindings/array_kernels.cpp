@@ -1,4 +1,4 @@
-// Reductions, softmax, resampling, copies, rows by index, optimisers and random numbers.
+// Reductions, softmax, resampling, copies, rows by index, embeddings of times and random numbers.
 #include <cstring>
 
 #include "bindings/arguments.h"
@@ -194,9 +194,11 @@ void gather(py::handle x_, py::handle index_, py::handle y_) {
     const auto y = output<T>(op, "y", y_);
     expect_ndim(op, x, 2);
     expect_shape(op, y, {index.size, x.shape[1]});
+    GatherArgs<T> args{x.data, index.data, y.data, index.size, x.shape[0], x.shape[1]};
+    if (Recording::current() != nullptr) return run(table().gather, args);  // a plan checks later
     const Indices checked(op, index, x.shape[0]);
-    run(table().gather,
-        GatherArgs<T>{x.data, checked.data(), y.data, index.size, x.shape[0], x.shape[1]});
+    args.index = checked.data();
+    run(table().gather, args);
   });
 }
 
@@ -216,30 +218,57 @@ void scatter_add(py::handle x_, py::handle index_, py::handle y_) {
   });
 }
 
-void adamw(py::handle p_, py::handle g_, py::handle m_, py::handle v_, double lr, double beta1,
-           double beta2, double eps, double weight_decay, int64_t step) {
-  const char* op = "adamw";
-  expect(op, step >= 1, "step counts from 1");
-  with_dtype(op, "p", p_, [&](auto tag) {
+void sinusoids(py::handle t_, py::handle frequency_, py::handle y_, bool cosine_first) {
+  const char* op = "sinusoids";
+  with_dtype(op, "y", y_, [&](auto tag) {
     using T = decltype(tag);
-    const auto p = output<T>(op, "p", p_), m = output<T>(op, "m", m_), v = output<T>(op, "v", v_);
-    const auto g = input<T>(op, "g", g_);
-    expect_same_shape(op, g, p);
-    expect_same_shape(op, m, p);
-    expect_same_shape(op, v, p);
-    run(table().adamw, AdamWArgs<T>{p.data, g.data, m.data, v.data, p.size, lr, beta1, beta2, eps,
-                                    weight_decay, step});
+    const auto t = input<float>(op, "t", t_), frequency = input<float>(op, "frequency", frequency_);
+    const auto y = output<T>(op, "y", y_);
+    expect_ndim(op, y, 2);
+    expect_shape(op, t, {y.shape[0]});
+    expect_shape(op, frequency, {y.shape[1] / 2});
+    run(table().sinusoids,
+        SinusoidArgs<T>{t.data, frequency.data, y.data, y.shape[0], y.shape[1], cosine_first});
   });
 }
 
-void ema(py::handle e_, py::handle p_, double decay) {
-  const char* op = "ema";
-  with_dtype(op, "e", e_, [&](auto tag) {
+// A float32 or float64 array that is read: one of the two pointers is null.
+struct Reals {
+  const float* f32 = nullptr;
+  const double* f64 = nullptr;
+  int64_t size = 0;
+
+  Reals(const char* op, const char* name, py::handle array) {
+    with_dtype(op, name, array, [&](auto tag) {
+      const auto checked = input<decltype(tag)>(op, name, array);
+      if constexpr (sizeof(tag) == 4)
+        f32 = checked.data;
+      else
+        f64 = checked.data;
+      size = checked.size;
+    });
+  }
+};
+
+void fourier(py::handle t_, py::handle weight_, py::handle y_) {
+  const char* op = "fourier";
+  with_dtype(op, "weight", weight_, [&](auto tag) {
     using T = decltype(tag);
-    const auto e = output<T>(op, "e", e_);
-    const auto p = input<T>(op, "p", p_);
-    expect_same_shape(op, p, e);
-    run(table().ema, EmaArgs<T>{e.data, p.data, e.size, decay});
+    const Reals t(op, "t", t_);
+    const auto weight = input<T>(op, "weight", weight_), y = output<T>(op, "y", y_);
+    expect_shape(op, y, {t.size, checked_product(op, {2, weight.size})});
+    run(table().fourier, FourierArgs<T>{t.f32, t.f64, weight.data, y.data, t.size, weight.size});
+  });
+}
+
+void cast(py::handle x_, py::handle y_) {
+  const char* op = "cast";
+  with_dtype(op, "y", y_, [&](auto tag) {
+    using T = decltype(tag);
+    const Reals x(op, "x", x_);
+    const auto y = output<T>(op, "y", y_);
+    expect_size(op, y, x.size);
+    run(table().cast, CastArgs<T>{x.f32, x.f64, y.data, x.size});
   });
 }
 
@@ -258,6 +287,19 @@ void random(const char* op, Kernel<RandomArgs> KernelTable::* kernel, py::handle
   });
 }
 
+// y (tasks,): one task each; returns the floating-point operations done
+int64_t fma_peak(py::handle y_, int64_t iterations) {
+  const char* op = "fma_peak";
+  expect(op, iterations >= 0 && iterations < (int64_t{1} << 40), "iterations: 0 to 2^40");
+  int64_t flops = 0;
+  with_dtype(op, "y", y_, [&](auto tag) {
+    using T = decltype(tag);
+    const auto y = output<T>(op, "y", y_);
+    run(table().fma_peak, PeakArgs<T>{y.data, &flops, y.size, iterations});
+  });
+  return flops;
+}
+
 }  // namespace
 
 void bind_array_kernels(py::module_& m) {
@@ -273,10 +315,11 @@ void bind_array_kernels(py::module_& m) {
   m.def("sum_pool", &sum_pool, arg("x"), arg("y"), arg("factor"), arg("scale"));
   m.def("strided_copy", &strided_copy, arg("x"), arg("y"));
   m.def("gather", &gather, arg("x"), arg("index"), arg("y"));
+  m.def("fma_peak", &fma_peak, arg("y"), arg("iterations"));
   m.def("scatter_add", &scatter_add, arg("x"), arg("index"), arg("y"));
-  m.def("adamw", &adamw, arg("p"), arg("g"), arg("m"), arg("v"), arg("lr"), arg("beta1"),
-        arg("beta2"), arg("eps"), arg("weight_decay"), arg("step"));
-  m.def("ema", &ema, arg("e"), arg("p"), arg("decay"));
+  m.def("sinusoids", &sinusoids, arg("t"), arg("frequency"), arg("y"), arg("cosine_first"));
+  m.def("fourier", &fourier, arg("t"), arg("weight"), arg("y"));
+  m.def("cast", &cast, arg("x"), arg("y"));
   m.def(
       "uniform",
       [](py::handle y, uint64_t seed, uint32_t first_image, uint32_t step, uint32_t stream) {

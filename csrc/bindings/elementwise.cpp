@@ -39,19 +39,29 @@ void broadcast_strides(const char* op, const Array<T>& array, const Array<T>& li
   for (int i = 0; fits && i < like.ndim; ++i) {
     const int64_t length = i < missing ? 1 : array.shape[i - missing];
     fits = length == like.shape[i] || length == 1;
-    const int64_t step = i < missing ? 0 : array.strides[i - missing] / ssize_t{sizeof(T)};
-    strides[i] = length == 1 ? 0 : step;
+    const int64_t bytes = i < missing || length == 1 ? 0 : array.strides[i - missing];
+    strides[i] = bytes / int64_t{sizeof(T)};
+    if (bytes % int64_t{sizeof(T)} != 0)
+      fail_value(op, std::string(array.name) + " has strides that split its elements");
   }
   if (!fits)
     fail_value(op, std::string(array.name) + " has shape " + shape_text(array.ndim, array.shape) +
                        ", which does not broadcast to " + shape_text(like.ndim, like.shape));
 }
 
+// Rows, such as a slice of the channels, may lie apart; the elements of one may not.
+template <class T>
+void expect_unit_steps(const char* op, const Array<T>& array, int64_t step) {
+  if (step != 0 && step != 1)
+    fail_value(op, std::string(array.name) + " must be contiguous along its last axis");
+}
+
 void binary(const char* op, Kernel<BinaryArgs> KernelTable::* kernel, py::handle a_, py::handle b_,
             py::handle y_) {
   with_dtype(op, "a", a_, [&](auto tag) {
     using T = decltype(tag);
-    const auto a = input<T>(op, "a", a_), b = input<T>(op, "b", b_), y = output<T>(op, "y", y_);
+    const Array<T> a(op, "a", a_, kRead | kStrided), b(op, "b", b_, kRead | kStrided);
+    const auto y = output<T>(op, "y", y_);
     int64_t shape[kNumpyDims], a_strides[kNumpyDims], b_strides[kNumpyDims];
     for (int i = 0; i < y.ndim; ++i) shape[i] = y.shape[i];
     broadcast_strides(op, a, y, a_strides);
@@ -60,6 +70,8 @@ void binary(const char* op, Kernel<BinaryArgs> KernelTable::* kernel, py::handle
     int64_t* const strides[] = {a_strides, b_strides};
     const int ndim = collapse(y.ndim, shape, 2, strides);
     if (ndim > kMaxDims) fail_value(op, "more than 8 axes remain after merging");
+    expect_unit_steps(op, a, a_strides[ndim - 1]);
+    expect_unit_steps(op, b, b_strides[ndim - 1]);
     BinaryArgs<T> args{a.data, b.data, y.data, ndim, {}, {}, {}};
     for (int i = 0; i < ndim; ++i) {
       args.shape[i] = shape[i];

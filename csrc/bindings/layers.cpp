@@ -59,8 +59,10 @@ void matmul(py::handle a_, py::handle b_, py::handle bias_, py::handle c_, bool 
     g.batch = c.shape[0], g.m = c.shape[1], g.n = c.shape[2];
     g.k = a.shape[transpose_a ? 1 : 2];
     const int64_t a_count = a.shape[0] == 1 ? 1 : g.batch, b_count = b.shape[0] == 1 ? 1 : g.batch;
-    transpose_a ? expect_shape(op, a, {a_count, g.k, g.m}) : expect_shape(op, a, {a_count, g.m, g.k});
-    transpose_b ? expect_shape(op, b, {b_count, g.n, g.k}) : expect_shape(op, b, {b_count, g.k, g.n});
+    transpose_a ? expect_shape(op, a, {a_count, g.k, g.m})
+                : expect_shape(op, a, {a_count, g.m, g.k});
+    transpose_b ? expect_shape(op, b, {b_count, g.n, g.k})
+                : expect_shape(op, b, {b_count, g.k, g.n});
     g.a = a.data, g.b = b.data, g.c = c.data;
     g.a_batch = a_count == 1 ? 0 : g.m * g.k, g.b_batch = b_count == 1 ? 0 : g.k * g.n;
     g.lda = row_stride(op, a), g.ldc = row_stride(op, c);
@@ -73,7 +75,8 @@ void matmul(py::handle a_, py::handle b_, py::handle bias_, py::handle c_, bool 
       g.residual = residual.data, g.ld_residual = row_stride(op, residual);
     }
     if (!packed.is_none()) {
-      expect(op, b_count == 1 && !transpose_b, "packed takes the place of one b that is not transposed");
+      expect(op, b_count == 1 && !transpose_b,
+             "packed takes the place of one b that is not transposed");
       g.packed = packed_weight<T>(op, packed, 1, 1, g.k, g.n, kDirect);
     }
     const bool dense = g.lda == a.shape[2] && g.ldc == g.n && (!g.residual || g.ld_residual == g.n);
@@ -116,8 +119,7 @@ Conv2dArgs<T> conv_args(const char* op, const Array<T>& x, const Array<T>& weigh
 // A number of ConvAlgorithm that can compute this convolution; -1 lets the shape choose.
 template <class T>
 ConvAlgorithm conv_algorithm(const char* op, int wanted, const Conv2dArgs<T>& a) {
-  if (wanted == -1)
-    return choose_conv(a.ho, a.wo, a.ci, a.co, a.kh, a.kw, a.stride_h, a.stride_w);
+  if (wanted == -1) return choose_conv(a.ho, a.wo, a.ci, a.co, a.kh, a.kw, a.stride_h, a.stride_w);
   expect(op, wanted == kDirect || wanted == kWinograd2 || wanted == kWinograd4,
          "algorithm must be -1 (by shape), 0 (direct), 2 or 4 (Winograd)");
   const bool winograd = a.kh == 3 && a.kw == 3 && a.stride_h == 1 && a.stride_w == 1;

@@ -65,6 +65,29 @@ uint64_t fingerprint(const py::array& array) {
   });
 }
 
+// Are all arguments C-contiguous, aligned arrays of one dtype, float32 or float64, and no subclass?
+// A bare function of Python's C API: pybind11's dispatch would cost more than the answer.
+PyObject* are_usual(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  const auto& numpy = py::detail::npy_api::get();
+  constexpr int kNeeded = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  PyObject* descr = nullptr;
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    if (Py_TYPE(arguments[i]) != numpy.PyArray_Type_) Py_RETURN_FALSE;
+    const auto* header = py::detail::array_proxy(arguments[i]);
+    if (i == 0 && !is_native_float(header->descr)) Py_RETURN_FALSE;
+    if (i > 0 && header->descr != descr) Py_RETURN_FALSE;
+    if ((header->flags & kNeeded) != kNeeded || header->nd > kMaxDims) Py_RETURN_FALSE;
+    descr = header->descr;
+  }
+  Py_RETURN_TRUE;
+}
+
+PyMethodDef functions[] = {
+    {"are_usual", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&are_usual)),
+     METH_FASTCALL, "are_usual(*arrays) -> bool"},
+    {nullptr, nullptr, 0, nullptr},
+};
+
 py::list supported_isas() {
   py::list names;
   for (const KernelTable* const* t = all_tables(); *t != nullptr; ++t)
@@ -94,6 +117,10 @@ PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
   bind_elementwise(m);
   bind_array_kernels(m);
   bind_layers(m);
+  bind_plan(m);
+  bind_memory(m);
+  bind_optim(m);
+  if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
   m.def("isa", [] { return pydiff::table().isa; });
   m.def("supported_isas", &supported_isas);
   m.def(

@@ -255,26 +255,99 @@ struct GatherArgs {
   int64_t n, rows, c;
 };
 
-// Decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2), in place on p, m, v:
-// p -= lr * wd * p; m, v moments; p -= lr * mhat / (sqrt(vhat) + eps). step counts from 1.
+// y (n, features) = [sin(a), cos(a)], or cosines first, of the angles a = t (n,) times frequency
+// (features / 2,), rounded to float32; an odd last column is 0. Sine and cosine are computed in
+// double and rounded to float32 for either T.
 template <class T>
-struct AdamWArgs {
+struct SinusoidArgs {
+  const float* t;
+  const float* frequency;
+  T* y;
+  int64_t n, features;
+  bool cosine_first;
+};
+
+// y (n, 2 features) = [sin(a), cos(a)] of a = 2 pi log(t) weight (features,). t is float32 or
+// float64, the other pointer null; log(t) is rounded to its type, a to the wider one of that and T;
+// sine and cosine are computed in double.
+template <class T>
+struct FourierArgs {
+  const float* t32;
+  const double* t64;
+  const T* weight;
+  T* y;
+  int64_t n, features;
+};
+
+// y[n] = x[n], rounded; x is float32 or float64, the other pointer null
+template <class T>
+struct CastArgs {
+  const float* x32;
+  const double* x64;
+  T* y;
+  int64_t n;
+};
+
+// The arrays of one parameter, each (n,): gradient g, moments m and v, and the average e or null.
+template <class T>
+struct AdamWItem {
   T* p;
   const T* g;
   T* m;
   T* v;
+  T* e;
   int64_t n;
-  double lr, beta1, beta2, eps, weight_decay;
-  int64_t step;
 };
 
-// e = decay * e + (1 - decay) * p, in place on e
+// For each of `count` items, in place on p, m, v and e, with h = scale * g: decoupled weight decay
+// (Loshchilov & Hutter 2019, algorithm 2) p -= lr * wd * p; m, v moments of h;
+// p -= lr * mhat / (sqrt(vhat) + eps); then e = decay * e + (1 - decay) * p. step counts from 1.
 template <class T>
-struct EmaArgs {
+struct AdamWArgs {
+  const AdamWItem<T>* items;
+  int64_t count;
+  double lr, beta1, beta2, eps, weight_decay;
+  int64_t step;
+  double scale, decay;
+};
+
+// e, p (n,)
+template <class T>
+struct EmaItem {
   T* e;
   const T* p;
   int64_t n;
+};
+
+// e = decay * e + (1 - decay) * p for each of `count` items, in place on e
+template <class T>
+struct EmaArgs {
+  const EmaItem<T>* items;
+  int64_t count;
   double decay;
+};
+
+// x (n,)
+template <class T>
+struct SquaresItem {
+  const T* x;
+  int64_t n;
+};
+
+// y (1,) = the sum of the squares of all elements of `count` items, in double
+template <class T>
+struct SquaresArgs {
+  const SquaresItem<T>* items;
+  double* y;
+  int64_t count;
+};
+
+// y (tasks,) = the ends of chains of fma, `iterations` long; flops (1,): what all tasks did.
+template <class T>
+struct PeakArgs {
+  T* y;
+  int64_t* flops;
+  int64_t tasks, iterations;
 };
 
 // Philox-4x32-10 (Salmon et al. 2011). y (images, n): row i is image first_image + i. Counter

@@ -17,8 +17,8 @@ int num_threads();            // threads that the next parallel_tasks will use, 
 void set_num_threads(int n);  // n >= 1
 bool built_with_openmp();
 
-// A block of scratch for the duration of one kernel call, 64-byte aligned, taken from a cache of
-// the calling thread. Throws std::bad_alloc, so take it before parallel_for, never inside.
+// A block of scratch for the duration of one kernel call, 64-byte aligned, from the pool of
+// core/pool.h. Throws std::bad_alloc, so take it before parallel_for, never inside.
 class Scratch {
  public:
   explicit Scratch(size_t bytes);
@@ -33,7 +33,6 @@ class Scratch {
 
  private:
   void* data_;
-  size_t bytes_;
 };
 
 size_t checked_bytes(int64_t count, int64_t size);  // count * size, or std::bad_alloc on overflow

@@ -21,10 +21,6 @@ template <class T>
 PYDIFF_INLINE void copy_row(int64_t n, const T* from, T* to) {
   for_lanes<T>(n, [&](int64_t i, auto at) { store(to + i, load(from + i, at), at); });
 }
-template <class T>
-PYDIFF_INLINE void zero_row(int64_t n, T* to) {
-  for_lanes<T>(n, [&](int64_t i, auto at) { store(to + i, zero<T>(), at); });
-}
 
 // Columns e0 .. e1 of (tx, c), or of c at one tap tx, for `count` pixels from (oy, ox) on, all in
 // image row iy. Per pixel the columns inside the image are one run: (tx, c) runs along the row.
@@ -39,9 +35,9 @@ void gather_run(const Pixels<T>& g, const T* image_row, int64_t ox, int64_t tx, 
       continue;
     }
     const int64_t lo = least(most(-start, e0), e1), hi = most(least(end - start, e1), lo);
-    zero_row(lo - e0, to);
+    fill_zero(lo - e0, to);
     copy_row(hi - lo, image_row + start + lo, to + lo - e0);
-    zero_row(e1 - hi, to + hi - e0);
+    fill_zero(e1 - hi, to + hi - e0);
   }
 }
 
@@ -61,7 +57,7 @@ void gather(const Pixels<T>& g, int64_t row, int64_t rows, int64_t col, int64_t 
       if (iy >= 0 && iy < g.h)
         gather_run(g, g.x + (i * g.h + iy) * g.w * g.ld, ox, tap % g.kw, count, e0, e1, at, ld);
       else
-        for (int64_t p = 0; p < count; ++p) zero_row(e1 - e0, at + p * ld);
+        for (int64_t p = 0; p < count; ++p) fill_zero(e1 - e0, at + p * ld);
       e += e1 - e0;
     }
     r += count;
@@ -133,8 +129,8 @@ void direct(const Conv2dArgs<T>& a) {
   const Scratch scratch(checked_bytes(num_threads() * per_thread, sizeof(T)));
   const T* const b = pack ? b_scratch.template as<T>() : a.packed;
   if (pack) pack_b(k, n, a.weight, n, false, b_scratch.template as<T>());
-  const Epilogue<T> epilogue{a.add,    a.residual,    a.ho * a.wo, a.ld_add,
-                             a.ld_residual, a.scale, kNone};
+  const Epilogue<T> epilogue{a.add,         a.residual, a.ho * a.wo, a.ld_add,
+                             a.ld_residual, a.scale,    kNone};
   parallel_for(cut.row_tasks * cut.col_tasks, [&](int64_t task, int thread) {
     const int64_t col = task % cut.col_tasks * cut.cols, row = task / cut.col_tasks * cut.rows;
     const int64_t rows = least(cut.rows, m - row), width = least(cut.cols, n - col);
@@ -151,7 +147,8 @@ void direct(const Conv2dArgs<T>& a) {
   });
 }
 
-// y (n, ho, wo, co) from x (n, h, w, ci), weight (kh, kw, ci, co) or its packed form; see Conv2dArgs.
+// y (n, ho, wo, co) from x (n, h, w, ci), weight (kh, kw, ci, co) or its packed form; see
+// Conv2dArgs.
 template <class T>
 void conv2d_impl(const Conv2dArgs<T>& a) {
   if (a.n * a.ho * a.wo * a.co == 0) return;

@@ -209,6 +209,11 @@ struct OwnB {
   }
 };
 
+template <class T>
+PYDIFF_INLINE void fill_zero(int64_t n, T* to) {
+  for_lanes<T>(n, [&](int64_t i, auto at) { store(to + i, zero<T>(), at); });
+}
+
 // Rows copied for a product lie a cache line further apart than they are deep.
 template <class T>
 constexpr int64_t kCopyStride = Tile<T>::depth + 64 / static_cast<int64_t>(sizeof(T));
@@ -281,24 +286,28 @@ struct Grid {
   int64_t rows, cols, row_tasks, col_tasks;
 };
 
-// Tasks of at most 16 x 16 tiles (a: 14 * 16 rows * depth = 229 KB, which the second-level cache
-// holds), halved while they are fewer than 8 and hold more than four megaflops. Columns are cut
-// first: tasks that share columns fetch b twice, often from far; a is near.
+// Tasks of at most 16 x 32 tiles (a: 14 * 16 rows * depth = 229 KB, which the second-level cache
+// holds). Fewer than 8 tasks of more than four megaflops are cut further: rows first, down to four
+// tiles, since tasks that share rows copy a twice; then columns, then rows.
 template <class T>
 Grid grid(int64_t batch, int64_t m, int64_t n, int64_t k) {
-  constexpr int tile_rows = Tile<T>::rows, tile_cols = Tile<T>::cols;
-  int64_t rows = least(16, ceil_div(m, tile_rows)), cols = least(16, panels<T>(n));
+  constexpr int64_t tile_rows = Tile<T>::rows, tile_cols = Tile<T>::cols, tasks = 8;
   Grid g;
-  for (;;) {
-    g.row_tasks = ceil_div(m, rows * tile_rows);
-    g.col_tasks = ceil_div(n, cols * tile_cols);
-    g.rows = ceil_div(m, g.row_tasks);
-    g.cols = ceil_div(panels<T>(n), g.col_tasks) * tile_cols;
-    const bool enough = batch * g.row_tasks * g.col_tasks >= 8;
-    if (enough || g.rows * g.cols * k <= (1 << 21) || rows * cols == 1) return g;
-    int64_t& cut = cols == 1 || (rows > 1 && g.rows > 2 * g.cols) ? rows : cols;
-    cut = (cut + 1) / 2;
-  }
+  const auto small = [&] { return g.rows * g.cols * k <= (1 << 21); };
+  const auto cut = [&](int64_t row_tasks, int64_t col_tasks) {
+    g.rows = ceil_div(m, row_tasks);
+    g.cols = ceil_div(panels<T>(n), col_tasks) * tile_cols;
+    g.row_tasks = ceil_div(m, g.rows);
+    g.col_tasks = ceil_div(n, g.cols);
+  };
+  cut(ceil_div(m, 16 * tile_rows), ceil_div(panels<T>(n), 32));
+  const auto missing = [&](int64_t other) { return ceil_div(tasks, batch * other); };
+  if (!small())
+    cut(most(g.row_tasks, least(missing(g.col_tasks), m / (4 * tile_rows))), g.col_tasks);
+  if (!small()) cut(g.row_tasks, most(g.col_tasks, least(missing(g.row_tasks), panels<T>(n))));
+  if (!small())
+    cut(most(g.row_tasks, least(missing(g.col_tasks), ceil_div(m, tile_rows))), g.col_tasks);
+  return g;
 }
 
 // to (n,) = the sum of parts (count, n), in order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import getrefcount
 from typing import Any
 from zlib import crc32
 
@@ -42,6 +43,21 @@ def _unsupported(where: str, value: Any, array: Array) -> DtypeError:
         f"{where}: a {type(value).__name__} of dtype {array.dtype} is not supported; allowed: "
         "float32, float64 and integers (convert with .astype('float32'))"
     )
+
+
+def _references(container: Any, key: Any) -> int:
+    return getrefcount(container[key])
+
+
+_ALONE = _references({0: object()}, 0)  # of what only its container knows
+
+
+def is_sole(container: Any, key: Any) -> bool:
+    """May the array container[key] be written to, because nobody else can see it?"""
+    if _references(container, key) != _ALONE:
+        return False
+    array = container[key]
+    return array.base is None and bool(array.flags.carray)
 
 
 def portable_fingerprint(array: Array) -> int:

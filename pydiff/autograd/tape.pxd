@@ -43,6 +43,8 @@ cdef object _start_gradient(TensorBase root, object gradient)
 @cython.locals(node=Node, uses=dict, stack=list, order=list, seen=long, left=long)
 cdef list _order(object start)
 
+cdef object _sum(dict gradients, object parent, tuple pulled, Py_ssize_t i)
+
 @cython.locals(gradients=tuple, i=Py_ssize_t)
 cdef tuple _pull(Node node, object dy)
 

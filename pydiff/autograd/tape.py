@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from .. import backend
 from ..errors import AutogradError, DtypeError, ShapeError
-from .arrays import Array, fingerprint, float_array
+from .arrays import Array, fingerprint, float_array, is_sole
 from .rules import RULES, Rule
 
 Shape = tuple[int, ...]
@@ -228,8 +228,10 @@ def backward(root: TensorBase, gradient: Any = None) -> None:
         pulled = _pull(node, gradients.pop(node))
         for i, parent in enumerate(node.parents):
             if parent is not None:
-                known = gradients.get(parent)
-                gradients[parent] = pulled[i] if known is None else backend.add(known, pulled[i])
+                if parent in gradients:
+                    gradients[parent] = _sum(gradients, parent, pulled, i)
+                else:
+                    gradients[parent] = pulled[i]
         node.free()
     _accumulate(gradients, start_gradient)
 
@@ -284,6 +286,17 @@ def _order(start: Node | TensorBase) -> list[Node]:
     return order
 
 
+def _sum(gradients: dict[Any, Array], parent: Any, pulled: tuple[Any, ...], i: int) -> Array:
+    """gradients[parent] + pulled[i], in one of the two where that is a fresh array."""
+    if is_sole(gradients, parent):
+        backend.accumulate(gradients[parent], pulled[i])
+        return gradients[parent]
+    if is_sole(pulled, i):
+        backend.accumulate(pulled[i], gradients[parent])
+        return pulled[i]
+    return backend.add(gradients[parent], pulled[i])
+
+
 def _pull(node: Node, dy: Array) -> tuple[Any, ...]:
     """The gradients of a node's arguments from that of its output, checked."""
     rule = RULES.get(node.op)
@@ -294,6 +307,8 @@ def _pull(node: Node, dy: Array) -> tuple[Any, ...]:
             f"{', '.join(wanted)}; enter one with @rule({node.op!r}, ...)"
         )
     _check_saved(node, rule)
+    if not (rule.strided or dy.flags.c_contiguous):
+        dy = backend.contiguous(dy)  # once, where each kernel would make a copy of its own
     gradients = tuple(rule.pull(node, dy))
     if len(gradients) != len(node.parents):
         raise AutogradError(

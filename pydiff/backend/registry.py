@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 from ..errors import ConfigError
 
@@ -16,14 +18,40 @@ NAMES = ("cpu", "reference")
 _active: ModuleType | None = None
 
 
-def active() -> ModuleType:
+class _Tracing(threading.local):
+    """Per thread: what stands in for the active implementation."""
+
+    recorder: Any = None
+
+
+_tracing = _Tracing()
+
+
+def active() -> Any:
     """The active implementation: a module that has every function of the contract, unchecked."""
+    if _tracing.recorder is not None:
+        return _tracing.recorder
+    return _active if _active is not None else _choose()
+
+
+def implementation() -> ModuleType:
+    """The active implementation itself, also where this thread records its calls."""
     return _active if _active is not None else _choose()
 
 
 def name() -> str:
     """Name of the active implementation, "cpu" or "reference"."""
-    return active().__name__.rpartition(".")[2]
+    return implementation().__name__.rpartition(".")[2]
+
+
+@contextmanager
+def tracing(recorder: Any) -> Iterator[None]:
+    """Send the calls of this thread to `recorder`, which has every function of the contract."""
+    before, _tracing.recorder = _tracing.recorder, recorder
+    try:
+        yield
+    finally:
+        _tracing.recorder = before
 
 
 def select(name: str) -> None:

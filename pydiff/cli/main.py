@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import sys
 import traceback
 import warnings
@@ -73,7 +72,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return USAGE
     report = Report(json=args.json)
-    _keep_freed_memory()
     with warnings.catch_warnings():
         warnings.showwarning = report.warn
         return _run(args, report)
@@ -95,21 +93,6 @@ def _run(args: argparse.Namespace, report: Report) -> int:
         message = str(error) or type(error).__name__
         report.fail(f"pydiff {args.command}: error: {message}", type(error).__name__)
         return FAILED
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep the pages of freed arrays: a training step frees and asks for the same again.
-
-    Giving them back and faulting them in costs a tenth of a step of the small U-Net. Only here,
-    where the process is ours. See mallopt(3); other C libraries have no such function.
-    """
-    trim_threshold, mmap_threshold = -1, -3
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return
-    mallopt(mmap_threshold, 32 << 20)
-    mallopt(trim_threshold, 1 << 30)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

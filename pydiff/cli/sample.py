@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first image")
     parser.add_argument("--label", type=int, help="class of all images (default 0, 1, 2, ...)")
     parser.add_argument("--batch-size", type=int, default=64, help="images per model call")
+    parser.add_argument(
+        "--no-compile", action="store_true", help="call the model step by step, without a plan"
+    )
     parser.add_argument("--out", default="samples", help="folder of the PNGs (default ./samples)")
     parser.add_argument("--grid", metavar="FILE", help="one sheet in place of single images")
     parser.add_argument("--animate", metavar="FILE", help="also a .gif, .png or .webp of the run")
@@ -60,6 +63,7 @@ def run(args: argparse.Namespace, report: Report) -> int:
         progress=not args.json,
         batch_size=args.batch_size,
         first_image=args.first,
+        compile=not args.no_compile,
     )
     seconds = time.perf_counter() - start
     metadata = _metadata(args, pipeline)

@@ -18,7 +18,7 @@ from .layers import (
 )
 from .lr import LearningRate
 from .module import Module, ModuleList, Parameter, first_nonfinite
-from .optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
+from .optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm, clip_scale, grad_norm
 from .unet import UNet2D
 
 __all__ = [
@@ -43,6 +43,8 @@ __all__ = [
     "UNet2D",
     "building",
     "clip_grad_norm",
+    "clip_scale",
     "first_nonfinite",
+    "grad_norm",
     "seed_dropout",
 ]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from .. import backend
+from ..autograd import Tensor
 from ..errors import ConfigError
-from .module import Module, Parameter
+from .module import Module
 from .optim import check_state
 
 
@@ -37,7 +38,9 @@ class EMA:
         self.model = model
         self.decay, self.warmup, self.inv_gamma, self.power = decay, warmup, inv_gamma, power
         self.updates = 0
-        self.arrays = {name: p.data.copy() for name, p in self._trained()}
+        self._trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self._names = {id(parameter): name for name, parameter in self._trained.items()}
+        self.arrays = {name: p.data.copy() for name, p in self._trained.items()}
 
     def decay_at(self, update: int) -> float:
         """The decay of update number `update`, counted from 0."""
@@ -47,15 +50,28 @@ class EMA:
 
     def update(self) -> None:
         """Move the averages towards the parameters' present values."""
-        decay = self.decay_at(self.updates)
-        for name, parameter in self._trained():
-            backend.ema(self.arrays[name], parameter.data, decay)
+        for dtype in dict.fromkeys(p.dtype for p in self._trained.values()):
+            parameters = [p for p in self._trained.values() if p.dtype == dtype]
+            averages, decay = self.part(parameters)
+            backend.ema(averages, [p.data for p in parameters], decay)
         self.updates += 1
+
+    def covers(self, parameters: Sequence[Tensor]) -> bool:
+        """Whether `parameters` are those that are averaged, all of them, in any order."""
+        return len(parameters) == len(self._names) and all(id(p) in self._names for p in parameters)
+
+    def part(self, parameters: Sequence[Tensor]) -> tuple[list[np.ndarray], float]:
+        """The averages of these parameters, and the decay of the next update.
+
+        For optimisers that move the averages themselves; they add 1 to `updates` afterwards.
+        """
+        averages = [self.arrays[self._names[id(p)]] for p in parameters]
+        return averages, self.decay_at(self.updates)
 
     @contextmanager
     def applied(self) -> Iterator[Module]:
         """The model with the averages as its parameters, for the length of a with block."""
-        parameters = dict(self._trained())
+        parameters = self._trained
         trained = {name: parameter.data for name, parameter in parameters.items()}
         for name, parameter in parameters.items():
             parameter.data = self.arrays[name]
@@ -64,9 +80,6 @@ class EMA:
         finally:
             for name, parameter in parameters.items():
                 parameter.data = trained[name]
-
-    def _trained(self) -> Iterator[tuple[str, Parameter]]:
-        return (item for item in self.model.named_parameters() if item[1].requires_grad)
 
     def state_dict(self) -> dict[str, Any]:
         """The number of updates and copies of the averages by parameter name."""

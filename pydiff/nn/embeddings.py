@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from .. import ops
+from .. import backend, ops
 from ..autograd import Tensor
 from . import init
 from .layers import Linear
@@ -14,9 +15,14 @@ from .module import Module, Parameter
 
 
 def sinusoids(
-    t: np.ndarray, features: int, flip_sin_to_cos: bool = False, freq_shift: float = 1.0
+    t: np.ndarray,
+    features: int,
+    flip_sin_to_cos: bool = False,
+    freq_shift: float = 1.0,
+    dtype: DTypeLike = np.float32,
 ) -> np.ndarray:
-    """[sin(t w_i), cos(t w_i)] with w_i = 10000^(-i / (half - freq_shift)), float32 (N, features).
+    """[sin(t w_i), cos(t w_i)] with w_i = 10000^(-i / (half - freq_shift)): t (N,) to (N, features)
+    float32 values in `dtype`.
 
     Ho et al. 2020 after Vaswani et al. 2017 (arXiv:1706.03762), section 3.5; `flip_sin_to_cos` puts
     cosines first; an odd number of features ends with a zero column.
@@ -27,22 +33,19 @@ def sinusoids(
     exponent = np.float32(-math.log(10000)) * np.arange(half, dtype=np.float32)
     exponent /= np.float32(half - freq_shift)
     frequency = np.exp(exponent.astype(np.float64)).astype(np.float32)
-    angle = (t.astype(np.float32)[:, None] * frequency).astype(np.float64)
-    pair = [np.cos(angle), np.sin(angle)] if flip_sin_to_cos else [np.sin(angle), np.cos(angle)]
-    padding = np.zeros((len(t), features % 2))
-    return np.concatenate([*pair, padding], axis=1).astype(np.float32)
+    return backend.sinusoids(t, frequency, features, flip_sin_to_cos, dtype)
 
 
 class Timesteps(Module):
-    """`sinusoids` of t, in float32 for any dtype of the model, as diffusers computes them."""
+    """`sinusoids` of t, computed in float32 for any dtype of the model, as in diffusers."""
 
     def __init__(self, features: int, flip_sin_to_cos: bool, freq_shift: float) -> None:
         self.features = features
         self.flip_sin_to_cos = flip_sin_to_cos
         self.freq_shift = freq_shift
 
-    def forward(self, t: np.ndarray) -> np.ndarray:
-        return sinusoids(t, self.features, self.flip_sin_to_cos, self.freq_shift)
+    def forward(self, t: np.ndarray, dtype: DTypeLike = np.float32) -> np.ndarray:
+        return sinusoids(t, self.features, self.flip_sin_to_cos, self.freq_shift, dtype)
 
 
 class GaussianFourier(Module):
@@ -56,12 +59,7 @@ class GaussianFourier(Module):
         self.weight = Parameter((features,), init.Init("normal", scale), requires_grad=False)
 
     def forward(self, t: np.ndarray) -> np.ndarray:
-        weight = self.weight.data
-        dtype = t.dtype if t.dtype.kind == "f" else np.dtype(np.float32)  # as torch.log takes it
-        log_t = np.log(t.astype(np.float64)).astype(dtype)
-        angle = 2 * (log_t[:, None] * weight) * weight.dtype.type(math.pi)
-        wide = angle.astype(np.float64)
-        return np.concatenate([np.sin(wide), np.cos(wide)], axis=1).astype(weight.dtype)
+        return backend.fourier(t, self.weight.data)
 
 
 class TimestepEmbedding(Module):

@@ -28,8 +28,9 @@ class Linear(Module):
         self.weight = Parameter((in_features, out_features), first, file_axes=(1, 0))
         self.bias = Parameter((out_features,), first) if bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.linear(x, self.weight, self.bias)
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """x W + b + residual; the residual (..., out_features) may be left out."""
+        return ops.linear(x, self.weight, self.bias, residual)
 
 
 class Conv2d(Module):
@@ -54,8 +55,13 @@ class Conv2d(Module):
         self.stride = stride
         self.padding = padding
 
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding)
+    def forward(
+        self, x: Tensor, add: Tensor | None = None, residual: Tensor | None = None
+    ) -> Tensor:
+        """The convolution plus `add` (N, out) at every pixel plus `residual`, of its own shape."""
+        return ops.conv2d(
+            x, self.weight, self.bias, self.stride, self.padding, add=add, residual=residual
+        )
 
 
 class GroupNorm(Module):
@@ -210,8 +216,9 @@ class Attention(Module):
         h = x if self.group_norm is None else self.group_norm(x)
         h = ops.reshape(h, (n, height * width, channels))
         q, k, v = self.to_q(h), self.to_k(h), self.to_v(h)
-        h = self.to_out[0](ops.attention(q, k, v, heads=self.heads, scale=self.scale))
-        return rescaled(ops.reshape(h, x.shape) + x, self.output_scale)
+        h = ops.attention(q, k, v, heads=self.heads, scale=self.scale)
+        h = self.to_out[0](h, residual=ops.reshape(x, (n, height * width, channels)))
+        return rescaled(ops.reshape(h, x.shape), self.output_scale)
 
 
 def rescaled(x: Tensor, divisor: float) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,12 @@ from .. import backend
 from ..autograd import Tensor
 from ..errors import CheckpointError, ConfigError
 
+if TYPE_CHECKING:
+    from .ema import EMA
+
 State = dict[str, Any]
+Arrays = list[np.ndarray]
+Average = tuple[Arrays, float]  # the averages of the parameters, and their decay
 
 
 class Optimizer:
@@ -22,6 +27,7 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()  # names of the arrays kept per parameter
+    averages = False  # whether `_update` moves averages too
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float) -> None:
         self.parameters = [p for p in parameters if p.requires_grad]
@@ -36,16 +42,38 @@ class Optimizer:
             for slot in self.slots
         }
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient."""
-        self.steps += 1
-        for index, parameter in enumerate(self.parameters):
-            if parameter.grad is not None:
-                slots = [self.arrays[f"{index}.{slot}"] for slot in self.slots]
-                self._update(parameter.data, parameter.grad, slots)
-                parameter.mark_changed()
+    def step(self, grad_scale: float = 1.0, ema: EMA | None = None) -> None:
+        """Update every parameter that has a gradient.
 
-    def _update(self, p: np.ndarray, g: np.ndarray, slots: list[np.ndarray]) -> None:
+        grad_scale: what gradients count times, as clipping has it; they stay as they are. ema: to
+        be updated after this step, by AdamW in the same pass over memory.
+        """
+        self.steps += 1
+        used = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        fused = ema if self.averages and ema and ema.covers(self._chosen(used)) else None
+        for dtype in dict.fromkeys(self.parameters[i].dtype for i in used):
+            self._step([i for i in used if self.parameters[i].dtype == dtype], grad_scale, fused)
+        if fused is not None:
+            fused.updates += 1
+        elif ema is not None:
+            ema.update()
+
+    def _step(self, used: list[int], grad_scale: float, ema: EMA | None) -> None:
+        """One dtype's part of `step`."""
+        parameters = self._chosen(used)
+        slots = [[self.arrays[f"{i}.{slot}"] for i in used] for slot in self.slots]
+        p, g = [x.data for x in parameters], [x.grad for x in parameters if x.grad is not None]
+        average = None if ema is None else ema.part(parameters)
+        self._update(p, g, slots, grad_scale, average)
+        for parameter in parameters:
+            parameter.mark_changed()
+
+    def _chosen(self, used: list[int]) -> list[Tensor]:
+        return [self.parameters[i] for i in used]
+
+    def _update(
+        self, p: Arrays, g: Arrays, slots: list[Arrays], scale: float, average: Average | None
+    ) -> None:
         raise NotImplementedError
 
     def zero_grad(self) -> None:
@@ -81,19 +109,23 @@ class SGD(Optimizer):
         super().__init__(parameters, lr, weight_decay)
         self.momentum = _checked("momentum", momentum, 0 <= momentum < 1, "0 <= momentum < 1")
 
-    def _update(self, p: np.ndarray, g: np.ndarray, slots: list[np.ndarray]) -> None:
-        (velocity,) = slots
-        velocity *= velocity.dtype.type(self.momentum)
-        velocity += g
-        if self.weight_decay:
-            velocity += p * p.dtype.type(self.weight_decay)
-        p -= velocity * p.dtype.type(self.lr)
+    def _update(
+        self, p: Arrays, g: Arrays, slots: list[Arrays], scale: float, average: Average | None
+    ) -> None:
+        for pi, gi, velocity in zip(p, g, slots[0], strict=True):
+            number = pi.dtype.type
+            velocity *= number(self.momentum)
+            velocity += gi if scale == 1 else gi * number(scale)
+            if self.weight_decay:
+                velocity += pi * number(self.weight_decay)
+            pi -= velocity * number(self.lr)
 
 
 class AdamW(Optimizer):
     """Adam with decoupled decay (Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2)."""
 
     slots = ("m", "v")
+    averages = True
     decoupled = True
 
     def __init__(
@@ -108,11 +140,14 @@ class AdamW(Optimizer):
         self.betas = tuple(_checked("betas", b, 0 <= b < 1, "0 <= beta < 1") for b in betas)
         self.eps = _checked("eps", eps, eps > 0, "eps > 0")
 
-    def _update(self, p: np.ndarray, g: np.ndarray, slots: list[np.ndarray]) -> None:
-        m, v = slots
+    def _update(
+        self, p: Arrays, g: Arrays, slots: list[Arrays], scale: float, average: Average | None
+    ) -> None:
         beta1, beta2 = self.betas
         decay = self.weight_decay if self.decoupled else 0.0
-        backend.adamw(p, g, m, v, self.lr, beta1, beta2, self.eps, decay, self.steps)
+        (m, v), (e, d) = slots, average or (None, 0.0)
+        options = self.lr, beta1, beta2, self.eps, decay, self.steps
+        backend.adamw(p, g, m, v, *options, scale=scale, e=e, decay=d)
 
 
 class Adam(AdamW):
@@ -130,32 +165,53 @@ class Adam(AdamW):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def _update(self, p: np.ndarray, g: np.ndarray, slots: list[np.ndarray]) -> None:
+    def _update(
+        self, p: Arrays, g: Arrays, slots: list[Arrays], scale: float, average: Average | None
+    ) -> None:
         if self.weight_decay:
-            g = g + p * p.dtype.type(self.weight_decay)
-        super()._update(p, g, slots)
+            g = [
+                gi * gi.dtype.type(scale) + pi * pi.dtype.type(self.weight_decay)
+                for pi, gi in zip(p, g, strict=True)
+            ]
+            scale = 1.0
+        super()._update(p, g, slots, scale, average)
+
+
+def grad_norm(parameters: Iterable[Tensor]) -> float:
+    """The joint Euclidean norm of all gradients.
+
+    Squares are summed in float64 in a fixed order: any number of threads gives the same bits.
+    """
+    grads = [p.grad for p in parameters if p.grad is not None]
+    dtypes = dict.fromkeys(grad.dtype for grad in grads)
+    parts = [[grad for grad in grads if grad.dtype == dtype] for dtype in dtypes]
+    return math.sqrt(sum(float(backend.sum_of_squares(part)) for part in parts))
+
+
+def clip_scale(norm: float, max_norm: float) -> float:
+    """The factor that brings gradients of this norm to at most `max_norm` (inf: any).
+
+    1 for a norm that is not finite: the caller sees it and can stop. Raises ConfigError.
+    """
+    if not max_norm > 0:
+        raise ConfigError(f"clip_grad_norm: max_norm = {max_norm!r}; allowed: a number > 0")
+    return max_norm / norm if math.isfinite(norm) and norm > max_norm else 1.0
 
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """Scale all gradients so that their joint Euclidean norm is at most `max_norm` (inf: measure).
 
-    Returns the norm before clipping. A norm that is not finite leaves the gradients alone: the
-    caller sees it and can stop. Squares are summed in float64 in a fixed order, so any number of
-    threads gives the same bits.
+    Returns the norm before clipping. A norm that is not finite leaves the gradients alone. To save
+    a pass over memory, give `clip_scale(grad_norm(parameters), max_norm)` to `Optimizer.step`.
     """
-    if not max_norm > 0:
-        raise ConfigError(f"clip_grad_norm: max_norm = {max_norm!r}; allowed: a number > 0")
-    grads = [p.grad for p in parameters if p.grad is not None]
-    norm = math.sqrt(sum(_squares(grad.reshape(-1)) for grad in grads))
-    if math.isfinite(norm) and norm > max_norm:
-        for grad in grads:
-            grad *= grad.dtype.type(max_norm / norm)
+    parameters = list(parameters)
+    norm = grad_norm(parameters)
+    scale = clip_scale(norm, max_norm)
+    if scale != 1:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad *= parameter.dtype.type(scale)
     return norm
-
-
-def _squares(g: np.ndarray) -> float:
-    """The sum of squares in float64; einsum makes no temporary array and calls no BLAS."""
-    return float(np.einsum("i,i->", g, g, dtype=np.float64))
 
 
 def check_state(owner: str, own: Mapping[str, Any], state: Mapping[str, Any]) -> None:

@@ -62,17 +62,17 @@ class ResnetBlock2D(Module):
         if self.resample is not None:
             resample = ops.avg_pool2d if self.resample == "down" else ops.upsample_nearest
             x, h = resample(x), resample(h)
-        h = self._with_time(self.conv1(h), self.time_emb_proj(temb))
-        h = self.conv2(self.dropout(h))
+        h = self.dropout(self._with_time(h, self.time_emb_proj(temb)))
         shortcut = x if self.conv_shortcut is None else self.conv_shortcut(x)
-        return rescaled(shortcut + h, self.output_scale)
+        return rescaled(self.conv2(h, residual=shortcut), self.output_scale)
 
     def _with_time(self, h: Tensor, time: Tensor) -> Tensor:
-        """act(norm2(h + time)), or act(norm2(h) * (1 + scale) + shift)."""
+        """act(norm2(conv1(h) + time)), or act(norm2(conv1(h)) * (1 + scale) + shift)."""
+        if not self.scale_shift:
+            return self.norm2(self.conv1(h, add=time))
+        h = self.conv1(h)
         n, features = time.shape
         time = ops.reshape(time, (n, 1, 1, features))
-        if not self.scale_shift:
-            return self.norm2(h + time)
         half = features // 2
         scale, shift = time[..., :half], time[..., half:]
         return self.act(self.norm2(h) * (1 + scale) + shift)

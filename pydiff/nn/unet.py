@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .. import backend
 from ..autograd import Tensor
-from ..errors import ConfigError, DtypeError, ShapeError
+from ..errors import ConfigError
 from ..io.config import read_config, write_config
+from ..ops import as_tensor
 from . import init
 from .blocks import DownBlock, MidBlock, UpBlock
 from .embeddings import GaussianFourier, TimestepEmbedding, Timesteps
@@ -20,6 +22,7 @@ from .layers import Activation, Conv2d, Embedding, GroupNorm, seed_dropout
 from .module import Module, ModuleList
 from .resnet import BlockStyle
 from .unet_config import DOWN_BLOCKS, UP_BLOCKS, checked_config
+from .unet_inputs import UNetInputs
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
@@ -99,9 +102,9 @@ class UNet2D(Module):
         (N,) for type "timestep", (N, time_embedding_dim) for "identity"). H and W must be divisible
         by 2^(levels - 1). Raises ShapeError, DtypeError or ConfigError.
         """
-        images = self._checked_images(x)
-        times = self._checked_times(t, images.shape[0])
-        temb = self.time_act(self._embedding(times, class_labels))
+        inputs = self.inputs(x, t, class_labels)
+        images, times = as_tensor("UNet2D", inputs["x"]), inputs["t"]
+        temb = self.time_act(self._embedding(times, inputs.get("class_labels")))
         h: Tensor = self.conv_in(2 * images - 1 if self.config["center_input_sample"] else images)
         skips = [h]
         for down in self.down_blocks:
@@ -113,8 +116,13 @@ class UNet2D(Module):
             h = up(h, skips, temb)
         h = self.conv_out(self.conv_norm_out(h))
         if self.config["time_embedding_type"] == "fourier":
-            h = h / times.astype(h.dtype).reshape(-1, 1, 1, 1)
+            h = h / backend.cast(times, h.dtype).reshape(-1, 1, 1, 1)
         return h
+
+    @property
+    def inputs(self) -> UNetInputs:
+        """How x, t and class_labels are checked and converted to the dtype of the network."""
+        return UNetInputs(self.config, self.time_features, self.conv_in.weight.dtype)
 
     def _build_embeddings(self) -> None:
         config = self.config
@@ -186,90 +194,20 @@ class UNet2D(Module):
     def _head_dim(self, width: int) -> int:
         return int(self.config["attention_head_dim"] or width)
 
-    def _embedding(self, times: np.ndarray, class_labels: np.ndarray | int | None) -> Tensor:
+    def _embedding(self, times: np.ndarray, labels: np.ndarray | None) -> Tensor:
         """The sum of the embeddings of time and class, (N, time_features)."""
         embedding: Tensor = self.time_embedding(self._features(times))
-        identity = self.config["class_embed_type"] == "identity"
-        if class_labels is None and (identity or self.class_embedding is not None):
-            raise ConfigError("UNet2D: class_labels is missing; this network has classes")
-        if class_labels is None:
+        if labels is None:
             return embedding
-        if identity:
-            return embedding + self._checked_vectors(class_labels, len(times))
-        if self.class_embedding is None:
-            raise ConfigError("UNet2D: class_labels is given; this network has no classes")
-        labels = self._checked_labels(class_labels, len(times))
+        if self.class_embedding is None:  # of type "identity": the labels are the vectors
+            return embedding + labels
         as_time = self.config["class_embed_type"] == "timestep"
         return embedding + self.class_embedding(self._features(labels) if as_time else labels)
 
     def _features(self, times: np.ndarray) -> Any:
-        features = self.time_proj(times)
-        return features if isinstance(features, Tensor) else features.astype(self._dtype)
-
-    @property
-    def _dtype(self) -> np.dtype[Any]:
-        return self.conv_in.weight.dtype
-
-    def _checked_images(self, x: Tensor | np.ndarray) -> Tensor:
-        if not isinstance(x, Tensor):
-            x = np.asarray(x)
-            if x.dtype.kind != "f":
-                raise DtypeError(f"UNet2D: x has dtype {x.dtype}; allowed: floats")
-            x = Tensor(x.astype(self._dtype, copy=False))
-        if x.dtype != self._dtype:
-            raise DtypeError(
-                f"UNet2D: x is a {x.dtype} Tensor but the network is {self._dtype}; use x.astype"
-            )
-        channels, factor = self.config["in_channels"], 2 ** (len(self.down_blocks) - 1)
-        fits = x.ndim == 4 and x.shape[3] == channels
-        if not fits or x.shape[1] % factor or x.shape[2] % factor or 0 in x.shape[1:3]:
-            raise ShapeError(
-                f"UNet2D: x has shape {x.shape}; expected (N, H, W, {channels}) with H and W "
-                f"divisible by {factor}"
-            )
-        return x
-
-    def _checked_times(self, t: Any, n: int) -> np.ndarray:
-        kind = self.config["time_embedding_type"]
-        times = _per_image("t", t, n)
-        if times.dtype.kind not in "iuf" or (kind == "learned" and times.dtype.kind == "f"):
-            allowed = "integers" if kind == "learned" else "integers or floats"
-            raise DtypeError(f"UNet2D: t has dtype {times.dtype}; allowed: {allowed}")
-        if not np.isfinite(times).all() or (kind == "fourier" and not (times > 0).all()):
-            allowed = "finite times" + " > 0" * (kind == "fourier")
-            raise ConfigError(f"UNet2D: t = {times}; allowed: {allowed}")
-        return times
-
-    def _checked_labels(self, labels: Any, n: int) -> np.ndarray:
-        labels = _per_image("class_labels", labels, n)
-        if self.config["class_embed_type"] == "timestep":
-            return labels
-        classes = self.config["num_class_embeds"]
-        if labels.dtype.kind not in "iu":
-            raise DtypeError(f"UNet2D: class_labels has dtype {labels.dtype}; allowed: integers")
-        if labels.size and not 0 <= labels.min() <= labels.max() < classes:
-            raise ConfigError(
-                f"UNet2D: class_labels in [{labels.min()}, {labels.max()}]; allowed: 0 to "
-                f"{classes - 1}"
-            )
-        return labels.astype(np.int64)
-
-    def _checked_vectors(self, labels: Any, n: int) -> np.ndarray:
-        vectors = np.asarray(labels)
-        if vectors.dtype.kind not in "iuf" or vectors.shape != (n, self.time_features):
-            raise ShapeError(
-                f"UNet2D: class_labels has shape {vectors.shape} and dtype {vectors.dtype}; "
-                f"expected floats of shape {(n, self.time_features)}"
-            )
-        return vectors.astype(self._dtype)
-
-
-def _per_image(name: str, value: Any, n: int) -> np.ndarray:
-    """`value` as an array (n,), from one number or one per image."""
-    array = np.asarray(value.data if isinstance(value, Tensor) else value)
-    if array.shape not in ((), (1,), (n,)):
-        raise ShapeError(f"UNet2D: {name} has shape {array.shape}; expected () or ({n},)")
-    return np.broadcast_to(array.reshape(-1), (n,))
+        if isinstance(self.time_proj, Timesteps):
+            return self.time_proj(times, self.conv_in.weight.dtype)
+        return self.time_proj(times)
 
 
 def _model_folder(folder: Path) -> Path:

@@ -23,7 +23,7 @@ def add(a: Any, b: Any) -> Tensor:
     return record("add", backend.add(a.data, b.data), (a, b))
 
 
-@rule("add", "a, b")
+@rule("add", "a, b", strided=True)
 def add_backward(ctx: Node, dy: Array) -> Gradients:
     return unbroadcast(dy, ctx.shapes[0]), unbroadcast(dy, ctx.shapes[1])
 

@@ -8,7 +8,7 @@ from .. import backend
 from ..autograd import Node, Tensor, record, rule
 from ..autograd.arrays import Array
 from ..errors import ShapeError
-from .support import as_tensor, unbroadcast
+from .support import as_tensor, data_of, optional_tensor, unbroadcast
 
 
 def matmul(a: Any, b: Any) -> Tensor:
@@ -29,25 +29,31 @@ def matmul_backward(ctx: Node, dy: Array) -> tuple[Array | None, Array | None]:
     return da, db
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
-    """x weight + bias: x (..., in), weight (in, out), bias (out,) -> (..., out)."""
+def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None) -> Tensor:
+    """x weight + bias + residual: x (..., in), weight (in, out), bias (out,) -> (..., out).
+
+    The residual (..., out) is added in the same pass over memory.
+    """
     x, weight = as_tensor("linear", x), as_tensor("linear", weight)
-    bias = None if bias is None else as_tensor("linear", bias)
+    bias, residual = optional_tensor("linear", bias), optional_tensor("linear", residual)
     if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
         raise ShapeError(
             f"linear: x has shape {x.shape} and weight {weight.shape}; x (..., in) and weight "
             "(in, out) are needed"
         )
-    rows = _rows(x.data)
-    y = backend.matmul(rows, weight.data, None if bias is None else bias.data)
+    shape = (*x.shape[:-1], weight.shape[1])
+    if residual is not None and residual.shape != shape:
+        raise ShapeError(f"linear: residual has shape {residual.shape}, but {shape} is needed")
+    other = None if residual is None else _rows(residual.data)
+    y = backend.matmul(_rows(x.data), weight.data, data_of(bias), residual=other)
     saved = (x if weight.requires_grad else None, weight if x.requires_grad else None)
-    return record("linear", y.reshape(*x.shape[:-1], y.shape[-1]), (x, weight, bias), saved)
+    return record("linear", y.reshape(shape), (x, weight, bias, residual), saved)
 
 
-@rule("linear", "x, weight, bias", saves="x, weight")
-def linear_backward(ctx: Node, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
+@rule("linear", "x, weight, bias, residual", saves="x, weight")
+def linear_backward(ctx: Node, dresidual: Array) -> tuple[Array | None, ...]:
     x, weight = ctx.saved
-    dy = _rows(dy)
+    dy = _rows(dresidual)
     dx = dweight = dbias = None
     if ctx.needs[0]:
         dx = backend.matmul(dy, weight, transpose_b=True).reshape(ctx.shapes[0])
@@ -55,7 +61,7 @@ def linear_backward(ctx: Node, dy: Array) -> tuple[Array | None, Array | None, A
         dweight = backend.matmul(_rows(x), dy, transpose_a=True)
     if ctx.needs[2]:
         dbias = backend.sum(dy, 0).reshape(dy.shape[1:])
-    return dx, dweight, dbias
+    return dx, dweight, dbias, dresidual
 
 
 def _rows(x: Array) -> Array:

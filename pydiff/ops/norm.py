@@ -7,7 +7,7 @@ from typing import Any
 from .. import backend
 from ..autograd import Node, Tensor, record, rule
 from ..autograd.arrays import Array
-from .support import as_tensor
+from .support import as_tensor, data_of, optional_tensor
 
 Gradients = tuple["Array | None", "Array | None", "Array | None"]
 
@@ -21,7 +21,7 @@ def group_norm(
     bias (C,), both or neither; act "none" or "silu", computed in the same pass over memory.
     """
     x, weight, bias = _tensors("group_norm", x, weight, bias)
-    y, mean, rstd = backend.group_norm(x.data, groups, _data(weight), _data(bias), eps, act)
+    y, mean, rstd = backend.group_norm(x.data, groups, data_of(weight), data_of(bias), eps, act)
     return record(
         "group_norm", y, (x, weight, bias), (x, weight, bias),
         groups=groups, mean=mean, rstd=rstd, act=act,
@@ -42,7 +42,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
     x (..., C); weight and bias (C,), both or neither.
     """
     x, weight, bias = _tensors("layer_norm", x, weight, bias)
-    y, mean, rstd = backend.layer_norm(x.data, _data(weight), _data(bias), eps)
+    y, mean, rstd = backend.layer_norm(x.data, data_of(weight), data_of(bias), eps)
     return record("layer_norm", y, (x, weight, bias), (x, weight), mean=mean, rstd=rstd)
 
 
@@ -55,9 +55,4 @@ def layer_norm_backward(ctx: Node, dy: Array) -> Gradients:
 def _tensors(
     op: str, x: Any, weight: Any, bias: Any
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    weight = None if weight is None else as_tensor(op, weight)
-    return as_tensor(op, x), weight, None if bias is None else as_tensor(op, bias)
-
-
-def _data(x: Tensor | None) -> Array | None:
-    return None if x is None else x.data
+    return as_tensor(op, x), optional_tensor(op, weight), optional_tensor(op, bias)

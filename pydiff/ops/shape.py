@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
     return record("reshape", y, (x,))
 
 
-@rule("reshape", "x")
+@rule("reshape", "x", strided=True)
 def reshape_backward(ctx: Node, dy: Array) -> tuple[Array]:
     return (dy.reshape(ctx.shapes[0]),)
 
@@ -41,7 +42,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     return record("transpose", x.data.transpose(order), (x,), order=order)
 
 
-@rule("transpose", "x")
+@rule("transpose", "x", strided=True)
 def transpose_backward(ctx: Node, dy: Array) -> tuple[Array]:
     return (dy.transpose(np.argsort(ctx["order"])),)
 
@@ -58,7 +59,7 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     return record("broadcast_to", y, (x,))
 
 
-@rule("broadcast_to", "x")
+@rule("broadcast_to", "x", strided=True)
 def broadcast_to_backward(ctx: Node, dy: Array) -> tuple[Array | None]:
     return (unbroadcast(dy, ctx.shapes[0]),)
 
@@ -68,13 +69,15 @@ def concat(tensors: Sequence[Any], axis: int = -1) -> Tensor:
     parts = tuple(as_tensor("concat", x) for x in tensors)
     y = backend.concat([x.data for x in parts], axis)
     at = axis % y.ndim
-    ends = np.cumsum([x.shape[at] for x in parts])
-    return record("concat", y, parts, axis=at, splits=ends[:-1])
+    return record("concat", y, parts, axis=at, sizes=[x.shape[at] for x in parts])
 
 
-@rule("concat", "tensor 0, tensor 1, tensor 2, tensor 3")
+@rule("concat", "tensor 0, tensor 1, tensor 2, tensor 3", strided=True)
 def concat_backward(ctx: Node, dy: Array) -> list[Array]:
-    return np.split(dy, ctx["splits"], axis=ctx["axis"])
+    before = (slice(None),) * ctx["axis"]
+    ends = accumulate(ctx["sizes"], initial=0)
+    parts = [(*before, slice(first, end)) for first, end in pairwise(ends)]
+    return [dy[part] for part in parts]
 
 
 def getitem(x: Any, index: Any) -> Tensor:
@@ -96,7 +99,7 @@ def getitem(x: Any, index: Any) -> Tensor:
     return record("getitem", y, (x,), index=index)
 
 
-@rule("getitem", "x")
+@rule("getitem", "x", strided=True)
 def getitem_backward(ctx: Node, dy: Array) -> tuple[Array]:
     dx = np.zeros(ctx.shapes[0], dy.dtype)
     dx[ctx["index"]] = dy
@@ -110,7 +113,7 @@ def pad(x: Any, widths: Sequence[Sequence[int]], value: float = 0.0) -> Tensor:
     return record("pad", y, (x,), starts=[before for before, _ in widths])
 
 
-@rule("pad", "x")
+@rule("pad", "x", strided=True)
 def pad_backward(ctx: Node, dy: Array) -> tuple[Array]:
     starts, (shape,) = ctx["starts"], ctx.shapes
     inside: Any = (..., *(slice(a, a + n) for a, n in zip(starts, shape, strict=True)))

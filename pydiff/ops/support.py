@@ -21,6 +21,16 @@ def as_tensor(op: str, x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else Tensor(float_array(x, op))
 
 
+def optional_tensor(op: str, x: Any) -> Tensor | None:
+    """`as_tensor`, or None for None."""
+    return None if x is None else as_tensor(op, x)
+
+
+def data_of(x: Tensor | None) -> Array | None:
+    """The array of a tensor, or None for None."""
+    return None if x is None else x.data
+
+
 def operands(op: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     """Both arguments as tensors of one dtype.
 

@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from ..io import read_config, write_config
 from ..nn import UNet2D
 from ..samplers import DDIM, DDPM, Sampler, grids, make_sampler, sample
+from .plans import ModelPlans
 from .scheduler_config import SchedulerConfig, read_scheduler, write_scheduler
 
 PIPELINES = ("DDPMPipeline", "DDIMPipeline")
@@ -36,6 +37,7 @@ class Pipeline:
     def __init__(self, model: UNet2D, schedule: DiscreteSchedule, **settings: Any) -> None:
         self.model = model.eval()
         self.scheduler = SchedulerConfig(schedule, **settings)
+        self._plans = ModelPlans()
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> Pipeline:
@@ -57,6 +59,7 @@ class Pipeline:
         pipeline = cls.__new__(cls)
         pipeline.scheduler = read_scheduler(path)
         pipeline.model = UNet2D.from_pretrained(_part(root, "unet")).eval()
+        pipeline._plans = ModelPlans()
         return pipeline
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -98,11 +101,12 @@ class Pipeline:
 
     def denoiser(self, class_labels: np.ndarray | None = None) -> Denoiser:
         """(x, t) -> x_0 for samplers; class_labels (N,) go with each x (N, H, W, C)."""
-        model = (
-            self.model if class_labels is None else partial(self.model, class_labels=class_labels)
-        )
+        return self._denoiser(self.model, class_labels)
+
+    def _denoiser(self, model: Callable[..., Any], class_labels: np.ndarray | None) -> Denoiser:
+        labelled = model if class_labels is None else partial(model, class_labels=class_labels)
         settings = self.scheduler
-        return Denoiser(model, settings.schedule, settings.prediction, settings.clip)
+        return Denoiser(labelled, settings.schedule, settings.prediction, settings.clip)
 
     def __call__(
         self,
@@ -116,6 +120,7 @@ class Pipeline:
         progress: bool = False,
         batch_size: int = BATCH,
         first_image: int = 0,
+        compile: bool = True,
     ) -> np.ndarray:
         """Draw images (num_images, H, W, C) float32 in [0, 1].
 
@@ -124,6 +129,8 @@ class Pipeline:
         class_labels: one for all or one each, 0 <= label < num_classes; by default a
             class-conditional model gets 0, 1, 2, ... in turn, by image number.
         eta: of DDIM, in [0, 1]; only together with sampler="ddim".
+        compile: evaluate the model by a compiled plan, kept for later calls with as many images; it
+            is made anew when the weights have changed. The images are the same without.
         callback: (step, t, x, x0) after each step of each batch; False ends the run, and the
             images so far are returned.
 
@@ -138,10 +145,12 @@ class Pipeline:
         for begin in range(0, num_images, batch_size):
             count = min(batch_size, num_images - begin)
             part = None if labels is None else labels[begin : begin + count]
+            shape = (count, *self.image_shape)
+            model = self._plans.get(self.model, shape) if compile else self.model
             batches.append(
                 sample(
-                    self.denoiser(part),
-                    (count, *self.image_shape),
+                    self._denoiser(model, part),
+                    shape,
                     self._sampler(sampler, eta),
                     grid=grid,
                     seed=seed,

@@ -65,6 +65,7 @@ class Case:
     edges: arguments at the edges of what is legal: size 1, empty, larger than a kernel's blocks.
     bench: arguments worth timing.
     in_place: the arguments that the function changes instead of returning something.
+    wide: whether the outputs are float64 whatever the inputs are.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Case:
     edges: tuple[Args, ...] = ()
     bench: tuple[Args, ...] = ()
     in_place: tuple[str, ...] = ()
+    wide: bool = False
 
     def make(self, rng: Rng, dtype: DTypeLike, template: Args | None = None) -> Args:
         """Keyword arguments with arrays, drawn at random or from one of `edges` or `bench`."""
@@ -85,10 +87,10 @@ class Case:
 
     def run(self, args: Args) -> list[Array]:
         """Outputs of the active backend for `make`'s arguments; None outputs are left out."""
-        args = {**args, **{name: args[name].copy() for name in self.in_place}}
-        result = getattr(backend, self.name)(**args)
+        changing = {name: _mapped(args[name], np.copy) for name in self.in_place}
+        result = getattr(backend, self.name)(**{**args, **changing})
         if self.in_place:
-            return [args[name] for name in self.in_place]
+            return _flat(list(changing.values()))
         return [y for y in (result if isinstance(result, tuple) else (result,)) if y is not None]
 
     def oracle(self, args: Args, eps: float) -> tuple[list[Array], list[Array]]:
@@ -123,6 +125,13 @@ def _filled(value: Any, rng: Rng, dtype: DTypeLike) -> Any:
     if isinstance(value, list):
         return [_filled(item, rng, dtype) for item in value]
     return np.dtype(dtype) if value is DTYPE else value
+
+
+def _flat(value: Any) -> list[Array]:
+    """The arrays of lists of lists; None has none."""
+    if isinstance(value, list):
+        return [x for item in value for x in _flat(item)]
+    return [] if value is None else [value]
 
 
 DTYPE = object()  # stands for the dtype itself among the arguments
@@ -176,6 +185,24 @@ def linear(length: Callable[[Args], int]) -> Bound:
     def bound(case: Case, args: Args, outputs: list[Array], eps: float) -> list[Array]:
         factor = 4 * (math.sqrt(length(args)) + 1) * eps
         return [factor * magnitude for magnitude in case.run(absolute(args))]
+
+    return bound
+
+
+def convolved(length: Callable[[Args], int], axes: tuple[int, int]) -> Bound:
+    """`linear`, taken at the largest of `axes` where Winograd's algorithms may compute the op.
+
+    They mix all pixels of a tile (or taps of a kernel), so each carries the error of the largest:
+    a border pixel that meets few taps, too.
+    """
+    exactly = linear(length)
+
+    def bound(case: Case, args: Args, outputs: list[Array], eps: float) -> list[Array]:
+        (b,) = exactly(case, args, outputs, eps)
+        shape = args["weight"].shape if "weight" in args else args["weight_shape"]
+        if shape[:2] != (3, 3) or args["stride"] not in (1, (1, 1)) or b.size == 0:
+            return [b]
+        return [np.broadcast_to(b.max(axis=axes, keepdims=True), b.shape)]
 
     return bound
 

@@ -21,8 +21,9 @@ from ..nn import (
     AdamW,
     LearningRate,
     UNet2D,
-    clip_grad_norm,
+    clip_scale,
     first_nonfinite,
+    grad_norm,
     seed_dropout,
 )
 from .batches import Batches
@@ -162,12 +163,11 @@ class Trainer:
         self.optimizer.zero_grad()
         losses = [self._accumulate(micro) for micro in range(config.grad_accumulation)]
         loss = math.fsum(losses) / len(losses)
-        norm = clip_grad_norm(self.model.parameters(), config.max_grad_norm or _NO_LIMIT)
+        norm = grad_norm(self.optimizer.parameters)
         self._check_finite(loss, norm)
         self.optimizer.lr = self.learning_rate(self.step)
         with self._guard.deferred():
-            self.optimizer.step()
-            self.ema.update()
+            self.optimizer.step(clip_scale(norm, config.max_grad_norm or math.inf), self.ema)
             self.step += 1
             seconds = time.perf_counter() - start
             self.seconds += seconds
@@ -185,9 +185,11 @@ class Trainer:
     def _inputs(self, micro: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
         """x_t, t, labels and target of one micro-batch, with the dropout masks set."""
         first = micro * self.config.batch_size
-        seed_dropout(self.model, self.config.seed, self.step, first)
+        if self.model.config["dropout"]:
+            seed_dropout(self.model, self.config.seed, self.step, first)
         batch = self.batches.draw(self.step, micro)
-        x0, noise = (array.astype(self.model.dtype) for array in (batch.x0, batch.noise))
+        dtype = self.model.dtype
+        x0, noise = (array.astype(dtype, copy=False) for array in (batch.x0, batch.noise))
         x_t = self.schedule.add_noise(x0, noise, batch.t)
         target = training_target(self.config.prediction, x0, noise, batch.t, self.schedule)
         return x_t, batch.t, batch.labels, target
@@ -300,9 +302,6 @@ def clear_run(folder: str | os.PathLike[str]) -> None:
     for name in ("checkpoints", "samples"):
         shutil.rmtree(Path(folder) / name, ignore_errors=True)
     (Path(folder) / "metrics.jsonl").unlink(missing_ok=True)
-
-
-_NO_LIMIT = 1e30
 
 
 def _due(step: int, every: int) -> bool:

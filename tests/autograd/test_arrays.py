@@ -54,3 +54,16 @@ def test_large_arrays_are_sampled_all_over(fingerprint, rng) -> None:
         b = a.copy()
         b[start : start + 10_000] += 1
         assert fingerprint(b) != before
+
+
+def test_an_array_is_sole_where_only_its_container_knows_it() -> None:
+    box = [np.ones(3), np.ones((2, 3))[0], np.ones((3, 3))[::2], np.ones(3)]
+    assert [arrays.is_sole(box, i) for i in range(4)] == [True, False, False, True]
+    other = box[3]
+    assert not arrays.is_sole(box, 3)
+    del other
+    assert arrays.is_sole((np.ones(3), None), 0)
+    view = box[0][:1]
+    assert not arrays.is_sole(box, 0) and view.size
+    box[3].flags.writeable = False
+    assert not arrays.is_sole(box, 3)

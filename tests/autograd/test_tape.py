@@ -148,6 +148,50 @@ def test_a_failed_backward_changes_no_gradient(own_rule) -> None:
     assert x.grad is None and z.grad is None
 
 
+# --- sums of gradients ----------------------------------------------------------------------------
+
+
+def test_sums_never_write_to_what_somebody_can_see(own_rule) -> None:
+    kept = []
+
+    @own_rule("keeps", "x")
+    def keeps_backward(ctx, dy):
+        kept.append(dy * 2)
+        return (kept[-1],)
+
+    @own_rule("views", "x")
+    def views_backward(ctx, dy):
+        kept.append(np.full((2, *dy.shape), 3.0))
+        return (kept[-1][0],)
+
+    x = leaf(4)
+    middle = x * 1.0
+    parts = [record(op, middle.data.copy(), (middle,)) for op in ("keeps", "views", "keeps")]
+    cotangent = np.ones(4)
+    (parts[0] + parts[1] + parts[2] + middle + middle * 5.0).backward(cotangent)
+    np.testing.assert_array_equal(x.grad, np.full(4, 2.0 + 3 + 2 + 1 + 5))
+    np.testing.assert_array_equal(cotangent, np.ones(4))
+    assert sorted(array.min() for array in kept) == [2.0, 2.0, 3.0]
+    assert all(array.min() == array.max() for array in kept)
+
+
+def test_rules_get_contiguous_gradients_unless_they_take_any(own_rule) -> None:
+    seen = {}
+    for name, strided in (("usual", False), ("any", True)):
+
+        @own_rule(name, "x", strided=strided)
+        def pull(ctx, dy, name=name):
+            seen[name] = dy.flags.c_contiguous
+            return (dy,)
+
+    x = leaf(3, 4)
+    halves = [record(name, x.data.copy(), (x,)) for name in ("usual", "any")]
+    weight = np.arange(24.0).reshape(3, 8)
+    (ops.concat(halves, axis=1) * weight).sum().backward()
+    np.testing.assert_array_equal(x.grad, weight[:, :4] + weight[:, 4:])
+    assert seen == {"usual": True, "any": False}
+
+
 # --- no_grad and threads --------------------------------------------------------------------------
 
 

@@ -147,7 +147,7 @@ def test_max_backward_shares_between_ties():
 
 def test_adamw_first_step_by_hand():
     p, g, m, v = (np.array([n]) for n in (1.0, 0.5, 0.0, 0.0))
-    backend.adamw(p, g, m, v, 0.1, 0.9, 0.99, 1e-8, 0.2, 1)
+    backend.adamw([p], [g], [m], [v], 0.1, 0.9, 0.99, 1e-8, 0.2, 1)
     close(m, [0.05])
     close(v, [0.0025])
     # mhat = g and sqrt(vhat) = |g|, so the step is lr sign(g).

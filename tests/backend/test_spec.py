@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pydiff import backend
+from pydiff.backend.spec import checks
 from pydiff.errors import DtypeError, ShapeError
 from pydiff.testing.cases import KERNEL_CASES
 
@@ -65,7 +66,8 @@ def test_any_layout_gives_the_same_bits(case, layout, rng):
         for given_layout, expected in zip(
             case.run(mapped(args, LAYOUTS[layout])), case.run(args), strict=True
         ):
-            assert given_layout.dtype == np.float32 and given_layout.dtype.isnative
+            assert given_layout.dtype == (np.float64 if case.wide else np.float32)
+            assert given_layout.dtype.isnative
             assert given_layout.flags.c_contiguous
             np.testing.assert_array_equal(given_layout, expected)
 
@@ -79,6 +81,40 @@ def test_outputs_are_fresh_and_inputs_untouched(case, rng):
     np.testing.assert_equal(args, before)
     inputs = [x for x in args.values() if isinstance(x, np.ndarray)]
     assert not any(np.shares_memory(x, y) for x in inputs for y in outputs)
+
+
+@pytest.mark.parametrize("are_usual", [checks.are_usual, checks.portable_are_usual])
+def test_usual_arrays_are_known(are_usual):
+    x, y = np.ones((3, 4), np.float32), np.ones(4)
+    assert are_usual() and are_usual(x) and are_usual(x, x[1], np.array(1, np.float32))
+    assert are_usual(y, y, np.ones((0, 3))) and are_usual(read_only(y))
+    unusual = [layout(x) for name, layout in LAYOUTS.items() if name != "read-only"]
+    unusual += [x.astype("int32"), x.astype("float16"), np.ones((1,) * 9), np.float32(1), 1.0, None]
+    for other in [*unusual, np.ma.masked_array(x), x.view(np.matrix), [1.0]]:
+        assert not are_usual(other)
+        assert not are_usual(x, other) and not are_usual(other, x)
+    assert not are_usual(x, y)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_accumulate_takes_any_layout_of_b(layout, rng):
+    for dims in ((), (5,), (4, 1), (1, 4), (3, 2, 5), (0, 3), (70, 3, 129)):
+        a, b = rng.normal(size=(2, *dims))
+        expected = a + b
+        a = np.array(a)
+        backend.accumulate(a, LAYOUTS[layout](np.array(b)))
+        np.testing.assert_array_equal(a, expected)
+
+
+def test_accumulate_takes_slices_of_channels_and_broadcast_views(rng):
+    wide = rng.normal(size=(2, 3, 4, 11))
+    for part in (
+        wide[..., 3:8], wide[..., :1], wide[:, ::2, ::-1], wide[..., ::2], wide.transpose(),
+        np.broadcast_to(wide[0, 0, 0, 0], (2, 3)), np.broadcast_to(wide[:, :1], wide.shape),
+    ):  # fmt: skip
+        a = np.ones(part.shape)
+        backend.accumulate(a, part)
+        np.testing.assert_array_equal(a, 1 + part)
 
 
 @pytest.mark.parametrize("dtype", ["int32", "bool", "float16", "complex64", "object"])
@@ -165,9 +201,14 @@ WRONG = [
     (lambda: backend.gather(x4, np.array([0, 2])), "gather: index runs from 0 to 2"),
     (lambda: backend.gather(x4, np.array([-1])), "gather: index runs from -1"),
     (lambda: backend.scatter_add(x4, np.array([0, 1, 1]), 2), "scatter_add: dy has shape"),
-    (lambda: backend.ema(row[::2], row[::2], 0.5), "ema: e is changed in place"),
-    (lambda: backend.ema(read_only(row), row, 0.5), "ema: e is changed in place"),
-    (lambda: backend.ema(row, row, 1.0), "ema: decay is 1.0"),
+    (lambda: backend.accumulate(row[::2], row[::2]), "accumulate: a is changed in place"),
+    (lambda: backend.accumulate(read_only(row), row), "accumulate: a is changed in place"),
+    (lambda: backend.accumulate(row, row[:1]), "accumulate: the shapes differ"),
+    (lambda: backend.ema([row[::2]], [row[::2]], 0.5), "ema: e is changed in place"),
+    (lambda: backend.ema([row, read_only(row)], [row, row], 0.5), "ema: e is changed in place"),
+    (lambda: backend.ema([row], [row], 1.0), "ema: decay is 1.0"),
+    (lambda: backend.ema([row], [row, row], 0.5), "ema: e and p have 1 and 2 arrays"),
+    (lambda: backend.ema([row, row], [row, row[:1]], 0.5), "ema: the shapes differ"),
     (lambda: backend.uniform(2**64, 0, 0, 0, 1, 1), "uniform: seed is 18446744073709551616"),
     (lambda: backend.normal(0, 2**32 - 1, 0, 0, 2, 1), "normal: first_image is 4294967295"),
 ]

@@ -14,9 +14,14 @@ Draw = Callable[..., np.ndarray]
 PADDING, STRIDE = (1, 0, 2, 1), (1, 2)
 
 
-def _update(kernel: Callable[..., None], *arrays: np.ndarray, **numbers: float) -> tuple:
-    kernel(*arrays, **numbers)
-    return arrays
+def _several(x: Draw) -> list[np.ndarray]:
+    return [x(100_003), x(1), x(16_384), x(7, 19)]
+
+
+def _update(kernel: Callable[..., None], *lists: list[np.ndarray], **options: object) -> tuple:
+    kernel(*lists, **options)
+    changed = [*lists, options.get("e", [])]
+    return tuple(x for arrays in changed for x in arrays)
 
 
 def _attention(x: Draw) -> tuple[np.ndarray, ...]:
@@ -46,6 +51,11 @@ def _max_backward(x: Draw) -> np.ndarray:
     return cpu.max_backward(x(9, 1, 67), ties, cpu.max(ties, (1,)), (1,))
 
 
+def _peak(y: np.ndarray) -> np.ndarray:
+    assert _native.fma_peak(y, 1000) > 0
+    return np.isfinite(y).astype(y.dtype)  # the ends of vectors of different width
+
+
 def _packed(weight: np.ndarray, algorithm: int) -> np.ndarray:
     """y of the packed weight: the form itself differs between instruction sets."""
     size = _native.conv2d_packed_size(*weight.shape, algorithm, weight.itemsize)
@@ -58,6 +68,10 @@ def _packed(weight: np.ndarray, algorithm: int) -> np.ndarray:
 
 def _index(n: int, rows: int) -> np.ndarray:
     return np.random.default_rng(7).integers(0, rows, n)
+
+
+def _times() -> np.ndarray:
+    return np.arange(1, 1002, 7, dtype=np.float32)
 
 
 _UNARY = ["exp", "sqrt", "sigmoid", "tanh", "relu", "silu", "gelu", "gelu_tanh"]
@@ -116,20 +130,34 @@ CALLS: dict[str, Callable[[Draw], object]] = {
     ),
     "gather": lambda x: cpu.gather(x(97, 131), _index(1003, 97)),
     "scatter_add": lambda x: cpu.scatter_add(x(1003, 131), _index(1003, 97), 97),
+    "sinusoids": lambda x: cpu.sinusoids(
+        _times(), abs(x(33)).astype(np.float32), 67, True, x(1).dtype
+    ),
+    "fourier": lambda x: (
+        cpu.fourier(_times(), x(33)),
+        cpu.fourier(_times().astype(np.float64), x(33)),
+    ),
+    "cast": lambda x: (
+        cpu.cast(x(7001).astype(np.float32), x(1).dtype),
+        cpu.cast(x(7001).astype(np.float64), x(1).dtype),
+    ),
     "adamw": lambda x: _update(
         cpu.adamw,
-        x(100_003),
-        x(100_003),
-        x(100_003),
-        abs(x(100_003)),
+        *(_several(x) for _ in "pgm"),
+        [abs(v) for v in _several(x)],
         lr=1e-2,
         beta1=0.9,
         beta2=0.999,
         eps=1e-8,
         weight_decay=0.01,
         step=3,
+        scale=0.3,
+        e=_several(x),
+        decay=0.99,
     ),
-    "ema": lambda x: _update(cpu.ema, x(100_003), x(100_003), decay=0.99),
+    "ema": lambda x: _update(cpu.ema, _several(x), _several(x), decay=0.99),
+    "sum_of_squares": lambda x: cpu.sum_of_squares(_several(x)),
+    "fma_peak": lambda x: _peak(x(3)),
     "uniform": lambda x: cpu.uniform(5, 6, 7, 8, 3, 20_003, x(1).dtype),
     "normal": lambda x: cpu.normal(5, 6, 7, 8, 3, 20_003, x(1).dtype),
 }

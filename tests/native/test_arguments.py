@@ -55,6 +55,9 @@ def test_messages_name_the_argument_and_both_shapes():
         _native.add(zeros(2), zeros(3), zeros(2))
 
 
+UPDATED = ([zeros(3)], [zeros(3)], [zeros(3)])
+NUMBERS = (0.1, 0.9, 0.9, 1e-8, 0.0, 1, 1.0, 0.0)
+
 REFUSED = {
     "add": (zeros(2, 3), zeros(2), zeros(2, 3)),
     "add, output too small": (zeros(2, 3), zeros(2, 3), zeros(3)),
@@ -75,9 +78,14 @@ REFUSED = {
     "gather, short": (zeros(4, 3), np.array([0, 1]), zeros(1, 3)),
     "scatter_add": (zeros(2, 3), np.array([0, 4]), zeros(4, 3)),
     "scatter_add, into nothing": (zeros(1, 3), np.array([0]), zeros(0, 3)),
-    "adamw": (zeros(3), zeros(3), zeros(3), zeros(2), 0.1, 0.9, 0.9, 1e-8, 0.0, 1),
-    "adamw, step": (zeros(3), zeros(3), zeros(3), zeros(3), 0.1, 0.9, 0.9, 1e-8, 0.0, 0),
-    "ema": (zeros(3), zeros(4), 0.9),
+    "adamw": (*UPDATED, [zeros(2)], None, *NUMBERS),
+    "adamw, average": (*UPDATED, [zeros(3)], [zeros(2)], *NUMBERS),
+    "adamw, too few": (*UPDATED, [], None, *NUMBERS),
+    "adamw, read-only": (*UPDATED, [_read_only(zeros(3))], None, *NUMBERS),
+    "adamw, step": (*UPDATED, [zeros(3)], None, 0.1, 0.9, 0.9, 1e-8, 0.0, 0, 1.0, 0.0),
+    "ema": ([zeros(3)], [zeros(4)], 0.9),
+    "ema, too many": ([zeros(3)], [zeros(3), zeros(3)], 0.9),
+    "sum_of_squares": ([zeros(4)[::2]],),
     "normal": (zeros(3), 0, 0, 0, 0),
     "normal, images": (zeros(2, 3), 0, 2**32 - 1, 0, 0),
     "matmul": (zeros(1, 2, 3), zeros(1, 4, 5), None, zeros(1, 2, 5), False, False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,16 +21,34 @@ def _kernels() -> list[str]:
     return re.findall(r"^KERNEL\(\w+, (\w+), \w+\)", KERNELS.read_text(), re.MULTILINE)
 
 
+def _public(namespace: object) -> dict[str, object]:
+    known = ("__init__", "__len__")
+    return {k: v for k, v in vars(namespace).items() if k in known or not k.startswith("_")}
+
+
+def _parameters(function: Callable[..., object]) -> list[str]:
+    head = function.__doc__.splitlines()[0]
+    return re.findall(r"(\w+): ", head.partition(" -> ")[0])
+
+
 def _binary() -> dict[str, list[str]]:
-    functions = {k: v for k, v in vars(_native).items() if callable(v) and not k.startswith("_")}
-    heads = {k: v.__doc__.splitlines()[0] for k, v in functions.items()}
-    return {k: re.findall(r"(\w+): ", head.partition(" -> ")[0]) for k, head in heads.items()}
+    functions = {k: v for k, v in _public(_native).items() if not isinstance(v, type)}
+    return {k: _parameters(v) for k, v in functions.items() if callable(v)}
+
+
+def _stubs(body: list[ast.stmt]) -> dict[str, list[str]]:
+    return {f.name: [a.arg for a in f.args.args] for f in body if isinstance(f, ast.FunctionDef)}
 
 
 def test_the_stub_equals_the_binary():
     tree = ast.parse(STUB.read_text())
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    assert {f.name: [a.arg for a in f.args.args] for f in functions} == _binary()
+    assert _stubs(tree.body) == _binary()
+    classes = {node.name: _stubs(node.body) for node in tree.body if isinstance(node, ast.ClassDef)}
+    types = {k: v for k, v in _public(_native).items() if isinstance(v, type)}
+    assert classes == {
+        name: {k: _parameters(v) for k, v in _public(type_).items()}
+        for name, type_ in types.items()
+    }
 
 
 @pytest.mark.parametrize("name", _kernels())

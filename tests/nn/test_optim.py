@@ -182,3 +182,75 @@ def test_clipping_does_not_overflow_and_leaves_nan_alone() -> None:
     for max_norm in (0.0, float("nan")):
         with pytest.raises(ConfigError, match="max_norm"):
             nn.clip_grad_norm([a], max_norm)
+
+
+MODEL = {
+    "block_out_channels": [4, 8],
+    "down_block_types": ["DownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "UpBlock2D"],
+    "norm_num_groups": 2,
+    "attention_head_dim": None,
+}
+
+
+def with_gradients(dtype: type[np.floating], seed: int = 3) -> nn.UNet2D:
+    model = nn.UNet2D(seed=0, **MODEL).astype(dtype)
+    rng = np.random.RandomState(seed)
+    for p in model.parameters():
+        p.grad = rng.standard_normal(p.shape).astype(dtype)
+    return model
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", [nn.AdamW, nn.Adam, nn.SGD])
+@pytest.mark.parametrize("max_norm", [0.5, 1e9])
+def test_one_pass_gives_the_bits_of_clipping_stepping_and_averaging(kind, dtype, max_norm) -> None:
+    apart, at_once = with_gradients(dtype), with_gradients(dtype)
+    averages = []
+    for model in (apart, at_once):
+        optimizer, ema = kind(model.parameters(), lr=0.01, weight_decay=0.1), nn.EMA(model)
+        for _ in range(3):
+            if model is apart:
+                nn.clip_grad_norm(model.parameters(), max_norm)
+                optimizer.step()
+                ema.update()
+            else:
+                before = [p.grad.copy() for p in model.parameters()]
+                scale = nn.clip_scale(nn.grad_norm(model.parameters()), max_norm)
+                optimizer.step(scale, ema)
+                for p, grad in zip(model.parameters(), before, strict=True):
+                    np.testing.assert_array_equal(p.grad, grad)
+            for seed, p in enumerate(model.parameters()):
+                p.grad = np.random.RandomState(seed).standard_normal(p.shape).astype(dtype)
+        assert ema.updates == 3
+        averages.append(ema.arrays)
+    for (name, p), q in zip(apart.named_parameters(), at_once.parameters(), strict=True):
+        np.testing.assert_array_equal(p.data, q.data, err_msg=name)
+        np.testing.assert_array_equal(averages[0][name], averages[1][name], err_msg=name)
+
+
+def test_averages_of_parameters_that_are_not_stepped_move_too() -> None:
+    model = with_gradients(np.float32)
+    ema, weight = nn.EMA(model, decay=0.5, warmup=False), model.conv_in.weight
+    start = weight.data.copy()
+    weight.data = weight.data + np.float32(1)
+    weight.grad = None
+    nn.AdamW(model.parameters()).step(ema=ema)
+    np.testing.assert_allclose(ema.arrays["conv_in.weight"], start + 0.5, rtol=1e-6)
+    assert ema.updates == 1
+
+
+def test_parameters_of_two_dtypes_are_stepped_together() -> None:
+    single, double = parameters(np.float32)[0], parameters(np.float64)[0]
+    optimizer = nn.AdamW([single, double], lr=0.1)
+    single.grad, double.grad = np.ones(7, np.float32), np.ones(7)
+    assert nn.grad_norm([single, double]) == pytest.approx(np.sqrt(14), rel=1e-12)
+    optimizer.step()
+    np.testing.assert_allclose(single.data, double.data, rtol=1e-5)
+
+
+def test_the_norm_is_the_same_for_any_number_of_threads() -> None:
+    model = with_gradients(np.float32)
+    exact = np.sqrt(sum(np.sum(p.grad.astype(np.float64) ** 2) for p in model.parameters()))
+    assert nn.grad_norm(model.parameters()) == pytest.approx(exact, rel=1e-14)
+    assert nn.grad_norm([pydiff.Tensor(np.ones(3), requires_grad=True)]) == 0

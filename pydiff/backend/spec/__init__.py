@@ -9,6 +9,7 @@ function of the same name of the active implementation (`registry.active()`), wh
 from .attention import attention, attention_backward
 from .conv import conv2d, conv2d_backward_data, conv2d_backward_weight
 from .elementwise import (
+    accumulate,
     add,
     divide,
     exp,
@@ -29,9 +30,10 @@ from .elementwise import (
     tanh,
     tanh_backward,
 )
+from .embed import cast, fourier, sinusoids
 from .linalg import matmul
 from .norm import group_norm, group_norm_backward, layer_norm, layer_norm_backward
-from .optim import adamw, ema
+from .optim import adamw, ema, sum_of_squares
 from .random import normal, uniform
 from .reduce import max, max_backward, softmax, softmax_backward, squared_error, sum
 from .resample import (
@@ -45,10 +47,12 @@ from .resample import (
 )
 
 __all__ = [
+    "accumulate",
     "adamw",
     "add",
     "attention",
     "attention_backward",
+    "cast",
     "concat",
     "contiguous",
     "conv2d",
@@ -57,6 +61,7 @@ __all__ = [
     "divide",
     "ema",
     "exp",
+    "fourier",
     "gather",
     "gelu",
     "gelu_backward",
@@ -80,12 +85,14 @@ __all__ = [
     "sigmoid_backward",
     "silu",
     "silu_backward",
+    "sinusoids",
     "softmax",
     "softmax_backward",
     "sqrt",
     "squared_error",
     "subtract",
     "sum",
+    "sum_of_squares",
     "sum_pool",
     "tanh",
     "tanh_backward",

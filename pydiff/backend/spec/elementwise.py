@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...errors import ShapeError
 from ..registry import active
-from .checks import Array, array, arrays, broadcast, same_shape
+from .checks import Array, array, arrays, broadcast, same_dtype, same_shape, strided
 
 
 def exp(x: Array) -> Array:
@@ -70,6 +70,22 @@ def multiply(a: Array, b: Array) -> Array:
 def divide(a: Array, b: Array) -> Array:
     """a / b with NumPy's broadcasting; division by 0 gives inf or NaN."""
     return active().divide(*_broadcastable("divide", a, b))
+
+
+def accumulate(a: Array, b: Array) -> None:
+    """a += b in place: one shape; a C-contiguous and writable, b of any strides."""
+    checked = array("accumulate", "a", a)
+    b = strided("accumulate", "b", b)
+    if checked.dtype is not b.dtype:
+        same_dtype("accumulate", {"a": checked, "b": b})
+    if a.shape != b.shape:
+        same_shape("accumulate", a=a, b=b)
+    if checked is not a or not a.flags.writeable:
+        raise ShapeError(
+            "accumulate: a is changed in place, so it must be C-contiguous, aligned, native-endian "
+            "and writable"
+        )
+    active().accumulate(a, b)
 
 
 def sigmoid_backward(dy: Array, y: Array) -> Array:

@@ -11,8 +11,9 @@ from .moves import MOVES, UPDATES
 from .network import NETWORK
 from .products import PRODUCTS
 from .reduce import REDUCE
+from .times import TIMES
 
-CASES: tuple[Case, ...] = (*ELEMENTWISE, *REDUCE, *PRODUCTS, *NETWORK, *MOVES, *UPDATES)
+CASES: tuple[Case, ...] = (*ELEMENTWISE, *REDUCE, *PRODUCTS, *NETWORK, *MOVES, *TIMES, *UPDATES)
 KERNEL_CASES = tuple(case for case in CASES if case.bound)  # each is a function of the backend
 GRADIENT_CASES = tuple(case for case in CASES if case.gradients)  # each is a differentiable op
 

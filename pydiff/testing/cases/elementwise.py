@@ -58,6 +58,10 @@ def gradient(name: str, saved: str, kind: str = "normal") -> Case:
     )
 
 
+def summands(dims: tuple[int, ...]) -> Args:
+    return {"a": Draw(*dims), "b": Draw(*dims)}
+
+
 def power(rng: Rng) -> Args:
     exponent = float(rng.choice([-2.5, -1, 0.5, 2, 3]))
     return {"x": Draw(*shape(rng), kind="positive"), "exponent": exponent}
@@ -81,6 +85,14 @@ ELEMENTWISE = (
     binary("subtract"),
     binary("multiply"),
     binary("divide", "nonzero"),
+    Case(
+        "accumulate",
+        lambda rng: summands(shape(rng)),
+        relative(1),
+        edges=tuple(summands(x.shape) for x in (*EMPTY, LARGE)),
+        bench=(summands((16, 1024, 128)),),
+        in_place=("a",),
+    ),
     gradient("sigmoid_backward", "y", "unit"),
     gradient("tanh_backward", "y", "unit"),
     gradient("relu_backward", "x", "nonzero"),

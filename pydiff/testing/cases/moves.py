@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ... import ops
-from ..case import DTYPE, Args, Case, Draw, Rng, exact, linear, normwise, relative, rounded_once
+from ..case import (
+    DTYPE,
+    Args,
+    Array,
+    Case,
+    Draw,
+    Rng,
+    exact,
+    linear,
+    normwise,
+    relative,
+    rounded_once,
+)
 from .shapes import EMPTY, LARGE, shape, size
 
 
@@ -80,14 +93,34 @@ def sliced(rng: Rng) -> Args:
     return {"x": Draw(size(rng, 7), *shape(rng, 0, 2), 3), "index": index}
 
 
-def parameters(*dims: int, step: int = 3) -> Args:
-    arrays = {"p": Draw(*dims), "g": Draw(*dims), "m": Draw(*dims)}
+def parameters(*shapes: tuple[int, ...], step: int = 3, average: bool = True) -> Args:
+    args: Args = {name: [Draw(*shape) for shape in shapes] for name in "pgme"}
+    args["v"] = [Draw(*shape, kind="positive") for shape in shapes]
     options = {"lr": 1e-2, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1}
-    return arrays | {"v": Draw(*dims, kind="positive"), **options, "step": step}
+    args |= options | {"step": step, "scale": 0.7, "decay": 0.9}
+    return args if average else args | {"e": None}
 
 
-def averaged(*dims: int) -> Args:
-    return {"e": Draw(*dims), "p": Draw(*dims), "decay": 0.99}
+def averaged(*shapes: tuple[int, ...]) -> Args:
+    e, p = ([Draw(*shape) for shape in shapes] for _ in "ep")
+    return {"e": e, "p": p, "decay": 0.99}
+
+
+def squared(*shapes: tuple[int, ...]) -> Args:
+    return {"x": [Draw(*shape) for shape in shapes]}
+
+
+def some_shapes(rng: Rng) -> list[tuple[int, ...]]:
+    return [shape(rng) for _ in range(rng.integers(1, 5))]
+
+
+def in_double(case: Case, args: Args, outputs: list[Array], eps: float) -> list[Array]:
+    """A sum of float64 terms that are all positive: `linear`'s bound."""
+    factor = 4 * (math.sqrt(sum(x.size for x in args["x"])) + 1) * np.finfo(np.float64).eps
+    return [factor * np.abs(y) for y in outputs]
+
+
+MANY = [(n,) for n in (1, 16384, 0, 16385, 3, 40_000, 0)]  # around the tasks of 16384 elements
 
 
 def counters(rng: Rng) -> Args:
@@ -198,19 +231,29 @@ MOVES = (
 UPDATES = (
     Case(
         "adamw",
-        lambda rng: parameters(*shape(rng), step=int(rng.integers(1, 1000))),
+        lambda rng: parameters(
+            *some_shapes(rng), step=int(rng.integers(1, 1000)), average=bool(rng.integers(2))
+        ),
         normwise(16),
-        in_place=("p", "m", "v"),
-        edges=(parameters(0), parameters(*LARGE.shape, step=1)),
-        bench=(parameters(1_000_000),),
+        in_place=("p", "m", "v", "e"),
+        edges=(parameters(), parameters((0,)), parameters(*MANY, step=1)),
+        bench=(parameters((1_000_000,)), parameters(*[(1000,)] * 300)),
     ),
     Case(
         "ema",
-        lambda rng: averaged(*shape(rng)),
+        lambda rng: averaged(*some_shapes(rng)),
         normwise(4),
         in_place=("e",),
-        edges=(averaged(0), averaged(*LARGE.shape)),
-        bench=(averaged(1_000_000),),
+        edges=(averaged(), averaged((0,)), averaged(*MANY)),
+        bench=(averaged((1_000_000,)),),
+    ),
+    Case(
+        "sum_of_squares",
+        lambda rng: squared(*some_shapes(rng)),
+        in_double,
+        edges=(squared(), squared((0,)), squared(*MANY)),
+        bench=(squared((1_000_000,)),),
+        wide=True,
     ),
     Case(
         "uniform",

@@ -1,0 +1,1 @@
+"""pydiff beside its peers, interleaved in one run: `python -m benchmarks.peers --help`."""

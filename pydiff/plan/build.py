@@ -1,0 +1,85 @@
+"""The way from a model to a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .. import config
+from ..errors import PlanError
+from .check import check_equal, check_same_calls, other_inputs
+from .fuse import optimise
+from .graph import Array, Buffer, Graph, Node, View
+from .inputs import AnyInputs, Rules, Signature
+from .lower import lower
+from .parameters import Parameters, parameters_of
+from .plan import Plan
+from .trace import trace
+from .weights import WeightStore
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where plans come from: a model, its parameters when it was first compiled, their copies."""
+
+    model: Callable[..., Any]
+    algorithm: str  # of convolutions, "auto" or "exact"
+    parameters: Parameters
+    store: WeightStore
+
+
+def build(source: Source, rules: Rules | None, inputs: dict[str, Array]) -> Plan:
+    """Trace, optimise, lower, and compare with the model on other inputs."""
+    keys = {id(p.data): i for i, p in enumerate(parameters_of(source.model))}
+    graph, example = trace(source.model, inputs, keys)
+    others = other_inputs(inputs, graph)
+    again, expected = trace(source.model, others, keys)
+    check_same_calls(graph, again)
+    _own_output(graph)
+    optimise(graph)
+    program = lower(graph, source.store, source.algorithm == "exact")
+    shapes = {name: array.shape for name, array in inputs.items()}
+    dtypes = {name: array.dtype for name, array in inputs.items()}
+    signature = Signature(rules or AnyInputs(tuple(inputs)), shapes, dtypes)
+    again_for = partial(_build_for_batch, source, rules, _first_images(inputs))
+    plan = Plan(program, signature, again_for, example.shape, example.dtype)
+    output = plan(others["x"], others["t"], **_without_images(others))
+    check_equal(output, expected, source.algorithm == config.conv_algorithm())
+    return plan
+
+
+def _own_output(graph: Graph) -> None:
+    """The output is memory of its own: a copy where it is part of something else."""
+    view = graph.output
+    if not (view.buffer.is_result and view.is_whole):
+        result = Buffer(view.shape, view.dtype)
+        graph.nodes.append(Node("contiguous", {"x": view}, [View.whole(result)]))
+        graph.output = View.whole(result)
+
+
+def _first_images(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Copies of the first image of each input; nothing where one has no axis of images."""
+    n = inputs["x"].shape[:1]
+    if any(array.shape[:1] != n for array in inputs.values()):
+        return {}
+    return {name: array[:1].copy() for name, array in inputs.items()}
+
+
+def _build_for_batch(
+    source: Source, rules: Rules | None, first: Mapping[str, Array], n: int
+) -> Plan:
+    if not source.parameters.are_those_of(source.model):
+        raise PlanError("for_batch: the model's weights have changed; use pydiff.compile again")
+    if not first:
+        raise PlanError("for_batch: not every input has an axis of images")
+    return build(
+        source, rules, {name: np.repeat(array, n, axis=0) for name, array in first.items()}
+    )
+
+
+def _without_images(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: array for name, array in inputs.items() if name not in ("x", "t")}
