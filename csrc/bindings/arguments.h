@@ -81,7 +81,7 @@ template <class T>
 int64_t row_stride(const char* op, const Array<T>& array) {
   const int last = array.ndim - 1;
   const ssize_t item = sizeof(T);
-  bool rows = last >= 1 && (array.shape[last] <= 1 || array.strides[last] == item);
+  bool rows = last < 0 || array.shape[last] <= 1 || array.strides[last] == item;
   ssize_t step = 0, spanned = 1;  // bytes per row; rows below the axis
   for (int i = last - 1; rows && i >= 0; --i) {
     if (array.shape[i] == 1) continue;
@@ -89,10 +89,11 @@ int64_t row_stride(const char* op, const Array<T>& array) {
     rows = array.strides[i] == step * spanned && step > 0;
     spanned *= array.shape[i];
   }
-  if (array.size == 0 || step == 0) return last >= 0 ? array.shape[last] : 0;
-  if (!rows || step % item != 0 || step / item < array.shape[last])
+  const int64_t columns = last >= 0 ? array.shape[last] : 0;
+  if (array.size == 0) return columns;
+  if (!rows || step % item != 0 || (step > 0 && step / item < columns))
     fail_value(op, std::string(array.name) + " must be contiguous, or channels of such an array");
-  return step / item;
+  return step > 0 ? step / item : columns;
 }
 
 // "(2, 3)"

@@ -248,9 +248,8 @@ void group_norm(py::handle x_, py::handle weight_, py::handle bias_, py::handle 
       if (rstd != nullptr) std::fill_n(rstd, statistics, T(0));
       return;
     }
-    run(table().group_norm,
-        GroupNormArgs<T>{x.data, weight, bias, y.data, mean, rstd, n, s, c, groups,
-                         row_stride(op, x), row_stride(op, y), eps, f});
+    run(table().group_norm, GroupNormArgs<T>{x.data, weight, bias, y.data, mean, rstd, n, s, c,
+                                             groups, row_stride(op, x), row_stride(op, y), eps, f});
   });
 }
 
@@ -373,10 +372,9 @@ void attention(py::handle q_, py::handle k_, py::handle v_, py::handle o_, py::h
       if (lse != nullptr) std::fill_n(lse, queries, static_cast<T>(std::log(s.tk)));
       return;
     }
-    run(table().attention,
-        AttentionArgs<T>{q.data, k.data, v.data, o.data, lse, s.n, s.tq, s.tk, heads, s.d,
-                         row_stride(op, q), row_stride(op, k), row_stride(op, v),
-                         static_cast<T>(scale)});
+    run(table().attention, AttentionArgs<T>{q.data, k.data, v.data, o.data, lse, s.n, s.tq, s.tk,
+                                            heads, s.d, row_stride(op, q), row_stride(op, k),
+                                            row_stride(op, v), static_cast<T>(scale)});
   });
 }
 

@@ -81,14 +81,26 @@ void pack_rows(const HeadView<const T>& x, T* to) {
   for (int64_t j = 0; j < x.d; j += Tile<T>::cols)
     pack_panel(x.t, least(Tile<T>::cols, x.d - j), x.p + j, x.ld, false, to + j * x.t);
 }
+// One vector's rows of x, transposed and scaled, as columns of a panel: to[k * Tile::cols + i] for
+// row i. Rows beyond `rows` are zero.
+template <class T>
+void transpose_rows(int64_t rows, const T* x, int64_t ld, int64_t d, Vec<T> scale, T* to) {
+  constexpr int64_t width = Vec<T>::width, cols = Tile<T>::cols;
+  for_lanes<T>(d, [&](int64_t k, auto at) {
+    Vec<T> block[width];
+    for (int64_t i = 0; i < width; ++i)
+      block[i] = i < rows ? load(x + i * ld + k, at) * scale : zero<T>();
+    transpose(block);
+    for (int64_t i = 0; i < least(width, d - k); ++i) store(to + (k + i) * cols, block[i]);
+  });
+}
 // rows [first, first + count) of x, transposed and scaled
 template <class T>
 void pack_columns(const HeadView<const T>& x, int64_t first, int64_t count, T scale, T* to) {
-  constexpr int64_t cols = Tile<T>::cols;
-  for (int64_t j = 0; j < count; j += cols)
-    pack_panel(x.d, least(cols, count - j), x.row(first + j), x.ld, true, to + j * x.d);
-  for (int64_t i = 0; scale != 1 && i < packed_columns<T>(count, x.d); i += Vec<T>::width)
-    store(to + i, load(to + i) * set1<T>(scale));
+  constexpr int64_t width = Vec<T>::width, cols = Tile<T>::cols;
+  for (int64_t j = 0; j < panels<T>(count) * cols; j += width)
+    transpose_rows(count - j, x.row(first + j), x.ld, x.d, set1<T>(scale),
+                   to + j / cols * cols * x.d + j % cols);
 }
 
 // c (m, n) = [c +] a (m, k) b, a stored as rows, or as columns for the transpose
@@ -330,19 +342,20 @@ struct Operands {
   }
 };
 
-// Gradients of one head grow here, in rows of whole vectors: q's for one tile of queries, k's and
-// v's for all keys of the task.
+// Gradients of one head grow here, in rows of whole vectors: q's for all queries of the task, k's
+// and v's for at most kNearKeys, which the second-level cache holds.
+constexpr int64_t kNearKeys = 512;
 template <class T>
 struct BackwardWork {
   T *p, *ds, *dq, *dk, *dv;
-  static int64_t size(int64_t d, int64_t keys) {
-    return 2 * kQueries * kKeys + (kQueries + 2 * keys) * copy_stride<T>(d);
+  static int64_t size(int64_t d, int64_t queries, int64_t keys) {
+    return 2 * kQueries * kKeys + (queries + 2 * keys) * copy_stride<T>(d);
   }
-  BackwardWork(T* at, int64_t d, int64_t keys)
+  BackwardWork(T* at, int64_t d, int64_t queries, int64_t keys)
       : p(at),
         ds(p + kQueries * kKeys),
         dq(ds + kQueries * kKeys),
-        dk(dq + kQueries * copy_stride<T>(d)),
+        dk(dq + queries * copy_stride<T>(d)),
         dv(dk + keys * copy_stride<T>(d)) {}
 };
 
@@ -368,6 +381,7 @@ void write_rows(const T* from, const HeadView<T>& to, int64_t first, int64_t cou
 }
 
 // Part of one head: queries [q0, q1) against keys [k0, k1), for dq, or for dk and dv, or for all.
+// dq goes on from what earlier keys left in w.
 template <class T>
 void backward_part(const AttentionBackwardArgs<T>& g, int64_t pair, int64_t q0, int64_t q1,
                    int64_t k0, int64_t k1, bool for_q, bool for_kv, const Operands<T>& b,
@@ -388,7 +402,8 @@ void backward_part(const AttentionBackwardArgs<T>& g, int64_t pair, int64_t q0, 
       score_gradient(keys, wide, b.shift + i, b.dot + i, g.scale, w.p, w.ds);
       if (for_q)
         multiply<true, T>(queries, wide_d, keys, w.ds, kQueries,
-                          Packed<T>{b.k_rows + j * cols, g.tk}, w.dq, copied, j > 0);
+                          Packed<T>{b.k_rows + j * cols, g.tk}, w.dq + (i - q0) * copied, copied,
+                          j > 0);
       if (for_kv) {
         multiply<false, T>(keys, wide_d, queries, w.ds, kQueries,
                            Packed<T>{b.q_rows + i * cols, g.tq}, w.dk + (j - k0) * copied, copied,
@@ -398,16 +413,16 @@ void backward_part(const AttentionBackwardArgs<T>& g, int64_t pair, int64_t q0, 
                            i > 0);
       }
     }
-    if (for_q) write_rows(w.dq, view(g.dq, g.tq), i, queries);
+    if (for_q && k1 == g.tk) write_rows(w.dq + (i - q0) * copied, view(g.dq, g.tq), i, queries);
   }
   if (!for_kv) return;
   write_rows(w.dk, view(g.dk, g.tk), k0, k1 - k0);
   write_rows(w.dv, view(g.dv, g.tk), k0, k1 - k0);
 }
 
-// dq (n, tq, heads d), dk, dv (n, tk, heads d). Enough heads: one task each, five products. Few
-// heads: tasks by queries for dq and by keys for dk and dv, which recompute the scores: seven
-// products. The sums run in the same order either way.
+// dq (n, tq, heads d), dk, dv (n, tk, heads d). Heads that fill the threads: one task each, five
+// products. Else tasks by queries for dq and by keys for dk and dv, which recompute the scores:
+// seven products. The sums run in the same order either way, so the choice may look at the threads.
 template <class T>
 void attention_backward_impl(const AttentionBackwardArgs<T>& g) {
   const int64_t pairs = g.n * g.heads, ld = g.heads * g.d;
@@ -419,22 +434,26 @@ void attention_backward_impl(const AttentionBackwardArgs<T>& g) {
     }
     return;
   }
-  const bool whole = pairs >= kWholeHeads;
-  const int64_t keys = whole ? g.tk : kKeys;
-  const int64_t each = Operands<T>::size(g), per_thread = BackwardWork<T>::size(g.d, keys);
-  const Scratch operands(checked_bytes((whole ? num_threads() : pairs) * each, sizeof(T)));
-  const Scratch works(checked_bytes(num_threads() * per_thread, sizeof(T)));
+  const int64_t threads = num_threads(), turns = ceil_div(pairs, threads);
+  const bool whole = 5 * turns * threads <= 7 * pairs;
+  const int64_t queries = whole ? g.tq : kQueries, keys = whole ? least(g.tk, kNearKeys) : kKeys;
+  const int64_t each = Operands<T>::size(g);
+  const int64_t per_thread = BackwardWork<T>::size(g.d, queries, keys);
+  const Scratch operands(checked_bytes((whole ? threads : pairs) * each, sizeof(T)));
+  const Scratch works(checked_bytes(threads * per_thread, sizeof(T)));
   const auto operands_at = [&](int64_t i) {
     return Operands<T>(g, operands.template as<T>() + i * each);
   };
   const auto work_of = [&](int thread) {
-    return BackwardWork<T>(works.template as<T>() + thread * per_thread, g.d, keys);
+    return BackwardWork<T>(works.template as<T>() + thread * per_thread, g.d, queries, keys);
   };
   if (whole) {
     parallel_for(pairs, [&](int64_t pair, int thread) {
       const Operands<T> b = operands_at(thread);
       b.fill(g, pair);
-      backward_part(g, pair, 0, g.tq, 0, g.tk, true, true, b, work_of(thread));
+      for (int64_t k = 0; k < g.tk; k += kNearKeys)
+        backward_part(g, pair, 0, g.tq, k, least(k + kNearKeys, g.tk), true, true, b,
+                      work_of(thread));
     });
     return;
   }

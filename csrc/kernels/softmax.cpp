@@ -20,10 +20,30 @@ void for_rows(int64_t rows, int64_t n, const F& body) {
   });
 }
 
+// Maximum of a row, or of its numbers where some are NaN: those reach the sum without its help.
+template <class T>
+PYDIFF_INLINE T row_top(int64_t n, const T* x) {
+  constexpr int64_t width = Vec<T>::width, step = kGroup * width;
+  const Vec<T> none = set1<T>(T(-__builtin_inf()));
+  Group<T, kGroup> tops = make_group<T, kGroup>([&](int) { return none; });
+  int64_t i = 0;
+  for (; i + step <= n; i += step) tops = max_or_second(load(x + i, Wide<kGroup>{}), tops);
+  Vec<T> top = tops.v[0];
+  for (int v = 1; v < kGroup; ++v) top = max_or_second(tops.v[v], top);
+  for (; i + width <= n; i += width) top = max_or_second(load(x + i), top);
+  T lanes[width];
+  store(lanes, top);
+  for (; i < n; ++i) lanes[0] = x[i] > lanes[0] ? x[i] : lanes[0];
+  for (int64_t half = width / 2; half > 0; half /= 2)
+    for (int64_t k = 0; k < half; ++k)
+      lanes[k] = lanes[k] > lanes[k + half] ? lanes[k] : lanes[k + half];
+  return lanes[0];
+}
+
 // One row x (n,) -> y (n,): exp(x - max) / sum
 template <class T>
 PYDIFF_FLATTEN void softmax_row(int64_t n, const T* x, T* y) {
-  const T top = max_terms<T>(n, [&](int64_t i, auto at) { return load(x + i, at); });
+  const T top = row_top(n, x);
   const T sum = sum_terms<T>(n, [&](int64_t i, auto at) {
     const Vec<T> e = exp(load(x + i, at) - set1<T>(top));
     store(y + i, e, at);

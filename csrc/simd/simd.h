@@ -99,6 +99,28 @@ PYDIFF_INLINE void for_lanes(int64_t n, const F& body) {
   if (i < n) body(i, First{static_cast<int>(n - i)});
 }
 
+// x (width, width) transposed: as many rounds of zip as width has bits, or through memory
+template <class T>
+PYDIFF_INLINE void transpose(Vec<T> (&x)[Vec<T>::width]) {
+  constexpr int width = Vec<T>::width;
+#ifdef PYDIFF_HAS_ZIP
+#pragma GCC unroll 4
+  for (int round = 1; round < width; round *= 2) {
+    Vec<T> y[width];
+#pragma GCC unroll 8
+    for (int i = 0; i < width / 2; ++i) zip(x[i], x[i + width / 2], y + 2 * i, y + 2 * i + 1);
+#pragma GCC unroll 16
+    for (int i = 0; i < width; ++i) x[i] = y[i];
+  }
+#else
+  T from[width][width], to[width][width];
+  for (int i = 0; i < width; ++i) store(from[i], x[i]);
+  for (int i = 0; i < width; ++i)
+    for (int j = 0; j < width; ++j) to[j][i] = from[i][j];
+  for (int i = 0; i < width; ++i) x[i] = load(to[i]);
+#endif
+}
+
 template <class T>
 PYDIFF_INLINE Vec<T> abs(Vec<T> x) {
   return bit_and(x, set1<T>(from_bits<T>(static_cast<typename Bits<T>::Int>(-1) >> 1)));

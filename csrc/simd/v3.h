@@ -5,6 +5,8 @@
 #error "v3 kernels need -march=x86-64-v3"
 #endif
 
+#define PYDIFF_HAS_ZIP
+
 namespace pydiff::PYDIFF_ISA_NAMESPACE {
 namespace {
 
@@ -74,6 +76,12 @@ PYDIFF_INLINE __m256i first_32bit(int n) {
   template <int bits>                                                                             \
   PYDIFF_INLINE Vec<T> shift_left(Vec<T> x) {                                                     \
     return {_mm256_castsi256_##P(_mm256_slli_##E(_mm256_cast##P##_si256(x.v), bits))};            \
+  }                                                                                               \
+  /* a0 b0 a1 b1 ...: the first half of these in low, the second in high */                       \
+  PYDIFF_INLINE void zip(Vec<T> a, Vec<T> b, Vec<T>* low, Vec<T>* high) {                         \
+    const REG even = _mm256_unpacklo_##P(a.v, b.v), odd = _mm256_unpackhi_##P(a.v, b.v);          \
+    low->v = _mm256_permute2f128_##P(even, odd, 0x20);                                            \
+    high->v = _mm256_permute2f128_##P(even, odd, 0x31);                                           \
   }                                                                                               \
   template <int bits>                                                                             \
   PYDIFF_INLINE Vec<T> shift_right(Vec<T> x) {                                                    \

@@ -6,6 +6,7 @@
 #endif
 
 #define PYDIFF_HAS_LDEXP
+#define PYDIFF_HAS_ZIP
 
 namespace pydiff::PYDIFF_ISA_NAMESPACE {
 namespace {
@@ -101,6 +102,20 @@ namespace {
 PYDIFF_V4(float, 16, __m512, __mmask16, ps, epi32)
 PYDIFF_V4(double, 8, __m512d, __mmask8, pd, epi64)
 #undef PYDIFF_V4
+
+// a0 b0 a1 b1 ...: the first half of these in low, the second in high
+PYDIFF_INLINE void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
+  const __m512i first = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+  low->v = _mm512_permutex2var_ps(a.v, first, b.v);
+  high->v = _mm512_permutex2var_ps(a.v, second, b.v);
+}
+PYDIFF_INLINE void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* high) {
+  const __m512i first = _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0);
+  const __m512i second = _mm512_add_epi64(first, _mm512_set1_epi64(4));
+  low->v = _mm512_permutex2var_pd(a.v, first, b.v);
+  high->v = _mm512_permutex2var_pd(a.v, second, b.v);
+}
 
 }  // namespace
 }  // namespace pydiff::PYDIFF_ISA_NAMESPACE
