@@ -189,7 +189,7 @@ def measure(name: str, shape: tuple[int, ...], rounds: int) -> Row:
     with quiet():
         entrants = operator.entrants(*shape)
         for entrant in entrants.values():
-            entrant.run()
+            entrant.run()  # torch.compile writes while it builds
     work = {
         "flop": operator.flop(*shape) if operator.flop else None,
         "bytes": operator.bytes(*shape) if operator.bytes else None,
