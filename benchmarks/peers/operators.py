@@ -54,7 +54,6 @@ def _torch() -> Any:
     import pydiff
 
     torch.set_num_threads(pydiff.num_threads())
-    torch.set_grad_enabled(False)
     return torch
 
 
@@ -66,7 +65,7 @@ def convolution(n: int, size: int, ci: int, co: int) -> Entrants:
     from torch.utils.mkldnn import to_mkldnn
 
     image, w, b = (torch.from_numpy(a) for a in (channels_first(x), weight, bias))
-    layer = torch.nn.Conv2d(ci, co, 3, padding=1)
+    layer = torch.nn.Conv2d(ci, co, 3, padding=1).requires_grad_(False)
     layer.load_state_dict({"weight": w.permute(3, 2, 0, 1).contiguous(), "bias": b})
     blocked, packed = image.to_mkldnn(), to_mkldnn(layer)
     conv2d = torch.nn.functional.conv2d
