@@ -3,7 +3,8 @@
 Each side gets its own layout: pydiff (N, H, W, C), PyTorch both of its layouts, and for
 convolutions oneDNN's blocked one too, weights and image converted beforehand ("torch mkldnn").
 pydiff's convolution runs as in a compiled plan, on weights packed beforehand and into an array
-that exists.
+that exists. GFLOP/s count the operations of the direct algorithm, whatever the algorithm: a
+Winograd convolution can exceed the peak.
 """
 
 from __future__ import annotations
