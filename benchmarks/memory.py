@@ -7,7 +7,7 @@ Each engine loads the same weights from its own kind of file and draws from the 
 fresh process, which imports what the engine needs and nothing else; the pictures must agree. The
 peak is the kernel's high-water mark of that process. pydiff goes through
 `Pipeline.from_pretrained`; the others run the plain loop of `memory_child.py`: from an ONNX file,
-from a TorchScript file (PyTorch alone, its best case), and from the folder by diffusers.
+from a TorchScript file (PyTorch without diffusers), and from the folder by diffusers.
 The ratio is the smallest peak of a peer over pydiff's: above 1, pydiff needs less.
 """
 
