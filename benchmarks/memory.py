@@ -7,7 +7,7 @@ Each engine loads the same weights from its own kind of file and draws from the 
 fresh process, which imports what the engine needs and nothing else; the pictures must agree. The
 peak is the kernel's high-water mark of that process. pydiff goes through
 `Pipeline.from_pretrained`; the others run the plain loop of `memory_child.py`: from an ONNX file,
-from a TorchScript file (PyTorch alone, its best case), and from the folder by diffusers.
+from a TorchScript file (PyTorch without diffusers), and from the folder by diffusers.
 The ratio is the smallest peak of a peer over pydiff's: above 1, pydiff needs less.
 """
 
@@ -33,7 +33,7 @@ from .peers.engines import onnx_file, pytorch
 from .peers.engines.base import channels_first
 from .peers.quiet import quiet
 from .peers.race import OURS, difference
-from .table import figure, table
+from .table import at_least_one, figure, table
 
 CHILD = Path(__file__).with_name("memory_child.py")
 TOLERANCE = 1e-3  # of the pictures' maximum
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", choices=sorted(MODELS), default="cifar10")
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=at_least_one, default=16)
     parser.add_argument(
         "--json", nargs="?", const="-", metavar="FILE", help="to FILE, or to stdout for the table"
     )

@@ -25,7 +25,7 @@ from .peers import networks
 from .peers.engines import ENGINES
 from .peers.engines.base import FORWARD, Engine
 from .peers.race import OURS, disagreements
-from .table import figure, table
+from .table import at_least_one, figure, table
 from .timing import interleave, medians
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -74,10 +74,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--peers", action="store_true", help=f"also {', '.join(PEERS)}")
     parser.add_argument("--model", choices=sorted(MODELS), default="cifar10")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--max-batch", type=int, default=BATCHES[-1])
-    parser.add_argument("--max-size", type=int, default=SIZES[-1])
+    parser.add_argument("--rounds", type=at_least_one, default=7)
+    parser.add_argument("--max-batch", type=at_least_one, default=BATCHES[-1])
+    parser.add_argument("--max-size", type=_size, default=SIZES[-1])
     return parser
+
+
+def _size(word: str) -> int:
+    if int(word) < SIZES[0]:
+        raise argparse.ArgumentTypeError(f"{word} is below {SIZES[0]}")
+    return int(word)
 
 
 def curves(

@@ -1,7 +1,8 @@
-"""Tables of text: the first column to the left, figures to the right."""
+"""Tables of text, the first column to the left, figures to the right; and counts as options."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 
@@ -22,3 +23,10 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def figure(value: float | None, digits: int = 2) -> str:
     """The number, or - where there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def at_least_one(word: str) -> int:
+    """For argparse: a positive integer."""
+    if int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word} is below 1")
+    return int(word)

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from .. import machine
 from ..models import MODELS
+from ..table import at_least_one
 from . import networks, operators, report
 from .engines import ENGINES
 from .engines.base import FORWARD, TRAIN
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("task", nargs="?", choices=[FORWARD, TRAIN, *operators.OPERATORS])
     parser.add_argument("model", nargs="?", choices=sorted(MODELS))
     parser.add_argument("--batch", type=int, help="only items of this batch size")
-    parser.add_argument("--rounds", type=int, default=9, help="default 9")
+    parser.add_argument("--rounds", type=at_least_one, default=9, help="default 9")
     parser.add_argument(
         "--engines",
         type=_engine_names,

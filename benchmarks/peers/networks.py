@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import sys
 import tempfile
@@ -15,7 +16,7 @@ import pydiff
 from ..models import MODELS
 from .engines.base import FORWARD, TRAIN, Engine, Unable
 from .quiet import quiet
-from .race import OURS, Entrant, Row, race
+from .race import OURS, Entrant, Row, called, race
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,14 @@ def prepare(
             with quiet():
                 run = engine.prepare(folder, task, batch)
                 if run is not None:
-                    run()
+                    entrant = Entrant(run, engine.counted, engine.tolerance)
+                    entrants[engine.name] = dataclasses.replace(entrant, first=called(entrant))
         except Unable as reason:
             notes[engine.name] = str(reason)
         except Exception as error:
             if engine.name == OURS:
                 raise
             notes[engine.name] = f"{type(error).__name__}: {error}".split("\n")[0]
-        else:
-            if run is not None:
-                entrants[engine.name] = Entrant(run, engine.counted, engine.tolerance)
     return entrants, notes
 
 

@@ -3,7 +3,8 @@
 Each side gets its own layout: pydiff (N, H, W, C), PyTorch both of its layouts, and for
 convolutions oneDNN's blocked one too, weights and image converted beforehand ("torch mkldnn").
 pydiff's convolution runs as in a compiled plan, on weights packed beforehand and into an array
-that exists.
+that exists. GFLOP/s count the operations of the direct algorithm, whatever the algorithm: a
+Winograd convolution can exceed the peak.
 """
 
 from __future__ import annotations
@@ -54,7 +55,6 @@ def _torch() -> Any:
     import pydiff
 
     torch.set_num_threads(pydiff.num_threads())
-    torch.set_grad_enabled(False)
     return torch
 
 
@@ -66,7 +66,7 @@ def convolution(n: int, size: int, ci: int, co: int) -> Entrants:
     from torch.utils.mkldnn import to_mkldnn
 
     image, w, b = (torch.from_numpy(a) for a in (channels_first(x), weight, bias))
-    layer = torch.nn.Conv2d(ci, co, 3, padding=1)
+    layer = torch.nn.Conv2d(ci, co, 3, padding=1).requires_grad_(False)
     layer.load_state_dict({"weight": w.permute(3, 2, 0, 1).contiguous(), "bias": b})
     blocked, packed = image.to_mkldnn(), to_mkldnn(layer)
     conv2d = torch.nn.functional.conv2d
@@ -189,7 +189,7 @@ def measure(name: str, shape: tuple[int, ...], rounds: int) -> Row:
     with quiet():
         entrants = operator.entrants(*shape)
         for entrant in entrants.values():
-            entrant.run()
+            entrant.run()  # torch.compile writes while it builds
     work = {
         "flop": operator.flop(*shape) if operator.flop else None,
         "bytes": operator.bytes(*shape) if operator.bytes else None,

@@ -76,7 +76,14 @@ def test_every_engine_has_its_own_name_and_pydiff_is_first():
 
 
 @pytest.mark.parametrize(
-    "argv", [["fly"], ["forward", "big"], ["forward", "--batch", "3"], ["--engines", "ghost"]]
+    "argv",
+    [
+        ["fly"],
+        ["forward", "big"],
+        ["forward", "--batch", "3"],
+        ["--engines", "ghost"],
+        ["--rounds", "0"],
+    ],
 )
 def test_bad_usage_exits_with_2(argv, monkeypatch):
     monkeypatch.setattr(command.machine, "describe", dict)

@@ -77,6 +77,16 @@ def test_the_second_call_is_checked_too():
         race("item", {"pydiff": entrant(), "a": Entrant(lambda: next(outputs))}, 1)
 
 
+def test_a_first_call_that_was_made_already_is_not_made_again(times):
+    times |= {"pydiff": [1], "a": [1]}
+    calls = []
+    made = Entrant(lambda: calls.append(1) or OUTPUT, first=OUTPUT)
+    race("item", {"pydiff": entrant(), "a": made}, 1)
+    assert calls == [1]
+    with pytest.raises(Disagreement):
+        race("item", {"pydiff": entrant(), "a": entrant(first=OUTPUT + 1)}, 1)
+
+
 def test_a_reused_output_array_is_compared_by_its_value_at_the_call():
     memory = np.empty_like(OUTPUT)
     values = iter([OUTPUT, OUTPUT + 1])
