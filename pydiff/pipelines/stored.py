@@ -25,8 +25,15 @@ class StoredModel:
         self._sources = self.network.matched_weights(self._file)
         self._parameters = list(self.network.named_parameters())
         self._lock = threading.Lock()
-        for _, parameter in self._parameters:
-            parameter.data = np.empty(parameter.shape, parameter.dtype)  # never touched: no pages
+        self._place_nowhere()
+
+    def _place_nowhere(self) -> None:
+        """Arrays of the right shapes that overlap: only where each begins is its own."""
+        parameters = [parameter for _, parameter in self._parameters]
+        largest = max(parameter.size for parameter in parameters)
+        memory = np.zeros(largest + len(parameters), np.float32)
+        for i, parameter in enumerate(parameters):
+            parameter.data = memory[i : i + parameter.size].reshape(parameter.shape)
 
     def read(self, index: int) -> np.ndarray:
         """Parameter number `index`, in the layout that the network holds it in."""

@@ -18,7 +18,7 @@ from .inputs import AnyInputs, Rules, Signature
 from .lower import lower
 from .parameters import Parameters, parameters_of
 from .plan import Plan
-from .trace import owner_of, trace
+from .trace import address_of, trace
 from .weights import WeightStore
 
 
@@ -45,8 +45,8 @@ def build_checked(source: Source, rules: Rules | None, inputs: dict[str, Array])
 
 
 def keys_of(model: Callable[..., Any]) -> dict[int, int]:
-    """The number of each parameter by the id of the array that owns its memory."""
-    return {id(owner_of(p.data)): i for i, p in enumerate(parameters_of(model))}
+    """The number of each parameter by the address of its array."""
+    return {address_of(p.data): i for i, p in enumerate(parameters_of(model))}
 
 
 def build(source: Source, rules: Rules | None, inputs: dict[str, Array]) -> Plan:

@@ -130,9 +130,10 @@ def _group_norm(low: Lowering, node: Node) -> None:
 
 
 def _layer_norm(low: Lowering, node: Node) -> None:
-    arrays = [low.array(node.args[name]) for name in ("x", "weight", "bias")]
-    outs = [low.array(out) for out in node.outs]
-    low.call(node, _native.layer_norm, *arrays, *outs, node.args["eps"])
+    args, (y, *statistics) = node.args, node.outs
+    arrays = [low.array(args[name]) for name in ("x", "weight", "bias")]
+    outs = [low.array(y), *map(low.if_used, statistics)]
+    low.call(node, _native.layer_norm, *arrays, *outs, args["eps"])
 
 
 def _attention(low: Lowering, node: Node) -> None:

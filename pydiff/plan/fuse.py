@@ -232,7 +232,7 @@ def _copies(node: Node) -> list[Node]:
 
 
 def write_in_place_of_copies(graph: Graph) -> None:
-    """Who made the part of a concatenation for it alone writes it where it belongs, and the copy goes.
+    """Who made a part for a concatenation alone writes it where it belongs, and the copy goes.
 
     Parts that others read too are copied: a skip connection in its place would keep the whole
     result in memory from the way down to the way up (CIFAR-10 U-Net, batch 16: 99 MB instead of 52

@@ -26,8 +26,8 @@ def trace(
 ) -> tuple[Graph, Array]:
     """The calls of model(x, t, ...) on `inputs`, and its output.
 
-    inputs: arrays by name, "x" and "t" first. keys: id of a parameter's array -> the key of the
-    constants that lie in it. run: whether the calls are made; else results are memory that nobody
+    inputs: arrays by name, "x" and "t" first. keys: address of a parameter's array -> the key of
+    the constants that begin there. run: whether the calls are made; else results are memory that nobody
     touches, so that only shapes come out, and parameters may be placeholders.
     Raises PlanError where the output does not come from the inputs.
     """
@@ -79,8 +79,8 @@ class Recorder:
 
     def view(self, array: Array) -> View:
         """What the trace knows of this array: a view of an input or result, or a constant."""
-        address = _address(array)
-        for begin, buffer in self._live.get(id(owner_of(array)), ()):
+        address = address_of(array)
+        for begin, buffer in self._live.get(id(_owner(array)), ()):
             inside = begin <= address < begin + max(buffer.nbytes, 1)
             if inside and buffer.dtype == array.dtype:
                 return View(buffer, address - begin, array.shape, array.strides)
@@ -117,11 +117,11 @@ class Recorder:
         return View.whole(buffer)
 
     def _know(self, array: Array, buffer: Buffer) -> None:
-        owner = owner_of(array)
+        owner = _owner(array)
         key = id(owner)
         if key not in self._watchers:
             self._watchers[key] = weakref.ref(owner, lambda _: self._forget(key))
-        self._live.setdefault(key, []).append((_address(array), buffer))
+        self._live.setdefault(key, []).append((address_of(array), buffer))
 
     def _forget(self, key: int) -> None:
         del self._watchers[key]
@@ -129,14 +129,11 @@ class Recorder:
 
     def _constant(self, array: Array) -> Buffer:
         """Holds the array, so that no other can come to lie at its address."""
-        known = (_address(array), array.shape, array.strides, array.dtype)
+        known = (address_of(array), array.shape, array.strides, array.dtype)
         if known not in self._constants:
-            owner = owner_of(array)
-            key = self.keys.get(id(owner))
-            place = (key, known[0] - _address(owner), *known[1:3])
-            self._constants[known] = Buffer(
-                array.shape, array.dtype, array=array, key=None if key is None else place
-            )
+            parameter = self.keys.get(known[0])
+            key = None if parameter is None else (parameter, *known[1:3])
+            self._constants[known] = Buffer(array.shape, array.dtype, array=array, key=key)
         return self._constants[known]
 
 
@@ -156,12 +153,12 @@ def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(function).parameters)
 
 
-def owner_of(array: Array) -> Array:
+def _owner(array: Array) -> Array:
     """The array whose memory this is a view of."""
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array
 
 
-def _address(array: Array) -> int:
+def address_of(array: Array) -> int:
     return int(array.__array_interface__["data"][0])

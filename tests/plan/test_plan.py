@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from unet_cases import CASES, LARGE, SMALL, Case, inputs, largest
+from unet_cases import CASES, LARGE, inputs, largest
 
 import pydiff
 from pydiff import config, schedules
@@ -216,9 +216,8 @@ def test_flops_of_the_cifar10_network(build):
     assert (plan.flops - attention) / 1e9 == pytest.approx(12.11, rel=0.001)
     assert attention == 4 * (5 * 256**2 + 16**2) * 256
     assert plan.peak_bytes == plan.arena_bytes + plan.weight_bytes
-    assert {i.op for i in plan.instructions} == {
-        "sinusoids", "matmul", "conv2d", "group_norm", "attention", "upsample_nearest", "contiguous",
-    }  # fmt: skip
+    ops = "attention contiguous conv2d group_norm matmul sinusoids upsample_nearest"
+    assert " ".join(sorted({i.op for i in plan.instructions})) == ops
 
 
 def test_a_plan_prints_itself(small):
@@ -273,17 +272,3 @@ def test_a_plan_keeps_the_instruction_set_it_was_compiled_for(small, isa):
     finally:
         _native.set_isa(before)
     np.testing.assert_array_equal(plan(X, T), y)
-
-
-def test_wide_networks_of_one_level(build):
-    """Concatenations, attention and time in the widths of other tests' largest networks."""
-    case = Case(
-        SMALL | {"block_out_channels": [32, 64], "attention_head_dim": 8}, (3, 16, 8), (1, 2, 3)
-    )
-    model = build(case)
-    x, t, _ = given(case, np.float32)
-    plan = pydiff.compile(model, x, t)
-    assert largest(plan(x, t), eager(model, x, t)) < 1e-5
-    copies = [i for i in plan.instructions if i.op == "contiguous"]
-    skips = 1 + 2 * case.config.get("layers_per_block", 2)  # one level of the way down, and conv_in
-    assert all(i.fused == ("concat",) for i in copies) and len(copies) == skips + 1
