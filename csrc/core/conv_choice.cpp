@@ -12,8 +12,8 @@ namespace {
 constexpr double kFlopsPerByte = 11, kCached = 2 << 20;
 // A transform of more bytes than this is not made: large models would not fit into memory.
 constexpr double kMostBytes = 64 << 20;
-// One image alone waits for its weights, sixteen share them: the choice is that for three.
-constexpr double kImages = 3;
+// One image alone waits for its weights, sixteen share them: the choice is that for two.
+constexpr double kImages = 2;
 // Transforms of one tile, per channel, in flops that the processor could have done meanwhile:
 // measured in cycles (80 and 55 per vector with m = 4, 25 and 18 with m = 2).
 constexpr double kInput[] = {0, 0, 100, 0, 320}, kOutput[] = {0, 0, 70, 0, 220};

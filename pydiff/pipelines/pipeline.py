@@ -58,6 +58,11 @@ class Pipeline:
                 self._network, self._stored = self._stored.load(), None
             return self._network
 
+    @model.setter
+    def model(self, model: UNet2D) -> None:
+        with self._lock:
+            self._network, self._stored = model.eval(), None
+
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> Pipeline:
         """Load a DDPM or DDIM pipeline as diffusers writes it; no network, nothing is executed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +40,7 @@ class Lowering:
         self.externals = [*graph.inputs.values(), graph.output.buffer]
         self.memory: dict[Buffer, Array] = {}  # placeholders, never touched: the system gives none
         self.constants: dict[Any, Array] = {}
+        self.blank: Array = np.empty(0, np.float32)
         self.shapes_only: list[Array] = []  # arrays that a kernel gets but does not read
         self.uses = graph.uses()
         self.rows: dict[Buffer, int] = {}  # of index inputs: how many rows their table has
@@ -68,8 +70,12 @@ class Lowering:
         return self.constants[key]
 
     def shape_of(self, view: View, shape: Shape) -> Array:
-        """An array for a weight that a kernel gets packed: only its shape counts."""
-        self.shapes_only.append(np.empty(shape, view.dtype))
+        """An array for a weight that a kernel gets packed: only its shape counts, so all of them
+        lie in one piece of memory."""
+        size = math.prod(shape)
+        if self.blank.size < size or self.blank.dtype != view.dtype:
+            self.blank = np.empty(size, view.dtype)
+        self.shapes_only.append(self.blank[:size].reshape(shape))
         return self.shapes_only[-1]
 
     def scratch(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
