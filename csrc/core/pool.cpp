@@ -114,9 +114,9 @@ void return_chain(Block* chain) {
 
 class Pool {
  public:
-  // A kept block of the class or of one up to half as large again; null: a fresh one of the class
-  // is to be lent.
-  Block* take(int size_class) {
+  // A kept block of the class or of one up to half as large again, or eight times as large for
+  // memory that comes back at once; null: a fresh one of the class is to be lent.
+  Block* take(int size_class, bool briefly) {
     Block* stale = nullptr;
     std::unique_lock<std::mutex> lock(mutex_);
     if (++requests_ % kWindow == 0) {
@@ -125,8 +125,8 @@ class Pool {
       stale = above_bound();
     }
     Block* block = nullptr;
-    for (int c = size_class; block == nullptr && c <= size_class + 4 && c < kClasses; ++c)
-      block = tops_[c];
+    const int last = size_class + (briefly ? 24 : 4);
+    for (int c = size_class; block == nullptr && c <= last && c < kClasses; ++c) block = tops_[c];
     if (block != nullptr) unlink(block);
     lent_ += class_bytes(block != nullptr ? block->size_class : size_class);
     if (lent_ > peak_) peak_ = lent_;
@@ -230,9 +230,9 @@ Pool& pool() {
   return *the_pool;
 }
 
-Block* pooled_block(size_t bytes) {
+Block* pooled_block(size_t bytes, bool briefly) {
   const int size_class = class_of(bytes);
-  Block* block = pool().take(size_class);
+  Block* block = pool().take(size_class, briefly);
   if (block == nullptr) {
     block = system_block(class_bytes(size_class));
     if (block == nullptr) {
@@ -251,10 +251,10 @@ Block* pooled_block(size_t bytes) {
 
 }  // namespace
 
-void* pool_take(size_t bytes) {
+void* pool_take(size_t bytes, bool briefly) {
   if (bytes > kLargest) return nullptr;
   const bool pooled = bytes >= kPooledBytes;
-  Block* block = pooled ? pooled_block(bytes) : system_block(bytes);
+  Block* block = pooled ? pooled_block(bytes, briefly) : system_block(bytes);
   if (block == nullptr) return nullptr;
   if (!pooled) block->size_class = -1;
   block->bytes = bytes;

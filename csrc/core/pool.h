@@ -9,8 +9,9 @@ namespace pydiff {
 constexpr size_t kPooledBytes = size_t{64} << 10;  // smaller requests go to malloc
 
 // A block of at least `bytes`, 64-byte aligned; null where there is no memory. Any thread may give
-// it back, in a forked child and at exit too: the pool is never destroyed.
-void* pool_take(size_t bytes);
+// it back, in a forked child and at exit too: the pool is never destroyed. briefly: for one kernel
+// call, so a much larger block does as well, and kernels in turn need but the largest one.
+void* pool_take(size_t bytes, bool briefly = false);
 void* pool_take_zeroed(size_t bytes);
 void pool_give(void* data);                   // null is allowed
 void* pool_resize(void* data, size_t bytes);  // as realloc: null leaves `data` as it was

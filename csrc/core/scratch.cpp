@@ -5,7 +5,7 @@
 
 namespace pydiff {
 
-Scratch::Scratch(size_t bytes) : data_(pool_take(bytes)) {
+Scratch::Scratch(size_t bytes) : data_(pool_take(bytes, true)) {
   if (data_ == nullptr) throw std::bad_alloc();
 }
 

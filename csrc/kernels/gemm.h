@@ -275,7 +275,7 @@ struct Epilogue {
         if (image != nullptr) z = z + load(image + j, at);
         if (other != nullptr) z = z + load(other + j, at);
         z = z * factor;
-        store(y + j, act == kSilu ? z * sigmoid(z) : z, at);
+        store(y + j, act == kSilu ? silu(z) : z, at);
       });
     }
   }

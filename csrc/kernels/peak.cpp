@@ -6,7 +6,8 @@
 namespace pydiff::PYDIFF_ISA_NAMESPACE {
 namespace {
 
-// y (tasks,): the ends of the chains, so that they are not optimised away. flops (1,): of all tasks.
+// y (tasks,): the ends of the chains, so that they are not optimised away. flops (1,): of all
+// tasks.
 template <class T>
 void fma_peak_impl(const PeakArgs<T>& args) {
   constexpr int chains = 12;  // two fma a cycle, each takes four or five

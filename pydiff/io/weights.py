@@ -81,13 +81,20 @@ class WeightsFile:
     ) -> None:
         self._file.close()
 
-    def read(self, name: str) -> np.ndarray:
-        """The array `name`: float64 and integers as stored, other floats as float32."""
+    def read(self, name: str, memory: np.ndarray | None = None) -> np.ndarray:
+        """The array `name`: float64 and integers as stored, other floats as float32.
+
+        memory: bytes (n,) uint8, at least as many as the array has in the file, which the result
+            may lie in; by default it is a new array.
+        """
         if name not in self.tensors:
             raise CheckpointError(f"{self.path}: holds no array named {name!r}")
         info = self.tensors[name]
         stored, wanted = _DTYPES[info.dtype]
-        array = np.empty(info.shape, dtype=stored)
+        count = info.end - info.begin
+        if memory is None:
+            memory = np.empty(count, np.uint8)
+        array = memory[:count].view(stored).reshape(info.shape)
         self._fill(name, info.begin, array.reshape(-1).view(np.uint8).data)
         if info.dtype == "BF16":  # the upper half of a float32
             return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)

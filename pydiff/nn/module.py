@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .. import backend
 from ..autograd import Tensor, no_grad
 from ..errors import CheckpointError, DtypeError
 from ..io.weights import WeightsFile, write_weights
@@ -59,7 +60,7 @@ class Parameter(Tensor):
     def converted(self, array: np.ndarray) -> np.ndarray:
         """A copy, in this parameter's layout and dtype, of an array in the file's layout."""
         array = array.reshape(self.file_shape).transpose(np.argsort(self.file_axes))
-        return np.array(array, dtype=self.dtype, order="C")
+        return backend.contiguous(array.astype(self.dtype, copy=False))
 
     def fits(self, shape: Shape) -> bool:
         """Whether a file's array of `shape` holds this parameter.

@@ -129,6 +129,8 @@ class Pipeline:
             with self._lock:
                 network, stored = self._network, self._stored
             plan = self._plans.get(network, shape, None if stored is None else stored.read)
+            if stored is not None:
+                stored.rest()
         return self.model if plan is None else plan
 
     def _usual_batch(self, num_images: int, compile: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 
@@ -34,12 +35,23 @@ class StoredModel:
         memory = np.zeros(largest + len(parameters), np.float32)
         for i, parameter in enumerate(parameters):
             parameter.data = memory[i : i + parameter.size].reshape(parameter.shape)
+        sizes = (info.end - info.begin for info in self._file.tensors.values())
+        # Of the array being read: pages of its own, which go back to the system in `rest`.
+        self._size = max(sizes, default=1)
+        self._memory: np.ndarray | None = None
 
     def read(self, index: int) -> np.ndarray:
         """Parameter number `index`, in the layout that the network holds it in."""
         name, parameter = self._parameters[index]
         with self._lock:
-            return parameter.converted(self._file.read(self._sources[name]))
+            if self._memory is None:
+                self._memory = np.frombuffer(mmap.mmap(-1, self._size), np.uint8)
+            return parameter.converted(self._file.read(self._sources[name], self._memory))
+
+    def rest(self) -> None:
+        """Give back what `read` keeps from one call to the next."""
+        with self._lock:
+            self._memory = None
 
     def load(self) -> UNet2D:
         """The network with its weights."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .graph import Array, Buffer, Graph, Node, View, moved, packed_strides
+from .graph import Buffer, Graph, Node, View, moved, packed_strides
 
 # Arguments that may be strided rows, some channels of a wider array; and who can write to such.
 STRIDED = {

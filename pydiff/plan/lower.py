@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,13 @@ def lower(graph: Graph, store: WeightStore, exact: bool) -> Program:
     for node in graph.nodes:
         lowering.lower(node)
     return lowering.program()
+
+
+def untouched(shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """Addresses for an array that nobody reads or writes: the system gives them no memory."""
+    count = math.prod(shape)
+    pages = mmap.mmap(-1, max(count * dtype.itemsize, 1))
+    return np.frombuffer(pages, dtype, count).reshape(shape)
 
 
 class Lowering:
@@ -74,7 +82,7 @@ class Lowering:
         lie in one piece of memory."""
         size = math.prod(shape)
         if self.blank.size < size or self.blank.dtype != view.dtype:
-            self.blank = np.empty(size, view.dtype)
+            self.blank = untouched((size,), view.dtype)
         self.shapes_only.append(self.blank[:size].reshape(shape))
         return self.shapes_only[-1]
 
@@ -83,7 +91,7 @@ class Lowering:
 
     def _place_for(self, buffer: Buffer) -> Array:
         if buffer not in self.memory:
-            self.memory[buffer] = np.empty(buffer.shape, buffer.dtype)
+            self.memory[buffer] = untouched(buffer.shape, buffer.dtype)
         return self.memory[buffer]
 
     def reuse(self, node: Node, view: View) -> None:
