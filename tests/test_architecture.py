@@ -131,7 +131,7 @@ def test_few_files_know_the_native_module():
     users = {name for name in MODULES if "pydiff._native" in imports(name)}
     names = ("cpu", "cpu_numbers", "machine", "spec.checks")
     backend = {f"pydiff.backend.{name}" for name in names}
-    plans = {"pydiff.plan.calls", "pydiff.plan.lower", "pydiff.plan.weights"}
+    plans = {f"pydiff.plan.{name}" for name in ("calls", "lower", "trace", "weights")}
     assert users == backend | plans | {"pydiff.autograd.arrays", "pydiff.cli.doctor"}
 
 

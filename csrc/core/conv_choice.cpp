@@ -51,7 +51,8 @@ int64_t conv_packed_size(int64_t kh, int64_t kw, int64_t ci, int64_t co, ConvAlg
                          int64_t columns) {
   const bool direct = algorithm == kDirect;
   const int64_t points = (algorithm + 2) * (algorithm + 2);
-  const int64_t padded = co > INT64_MAX - columns ? -1 : (co + columns - 1) / columns * columns;
+  const bool fits = co >= 0 && co <= INT64_MAX - columns;
+  const int64_t padded = fits ? (co + columns - 1) / columns * columns : -1;
   int64_t size = 1;
   for (const int64_t factor : {direct ? kh : 1, direct ? kw : 1, ci, padded})
     if (factor < 0 || __builtin_mul_overflow(size, factor, &size)) return -1;

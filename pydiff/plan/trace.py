@@ -27,8 +27,8 @@ def trace(
     """The calls of model(x, t, ...) on `inputs`, and its output.
 
     inputs: arrays by name, "x" and "t" first. keys: address of a parameter's array -> the key of
-    the constants that begin there. run: whether the calls are made; else results are memory that nobody
-    touches, so that only shapes come out, and parameters may be placeholders.
+    the constants that begin there. run: whether the calls are made; else results are memory that
+    nobody touches, so that only shapes come out, and parameters may be placeholders.
     Raises PlanError where the output does not come from the inputs.
     """
     recorder = Recorder(inputs, keys, run)

@@ -52,7 +52,7 @@ def test_other_python_threads_run_meanwhile():
     """A thread that only counts gets on while another one evaluates a plan."""
 
     def model(x, t):
-        for _ in range(200):
+        for _ in range(1000):
             x = ops.tanh(x)
         return x
 
@@ -72,4 +72,4 @@ def test_other_python_threads_run_meanwhile():
     plan(x, 1.0)
     running.set()
     thread.join()
-    assert counts[0] > 10
+    assert counts[0] > 5  # with the GIL held: 1 or 2
