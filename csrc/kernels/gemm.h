@@ -237,6 +237,8 @@ void product(int64_t m, int64_t n, int64_t k, const A& a_at, const B& b_at, T* c
       TileArgs<T> t{depth, a.p, a.ld, b.p, b.ld, c + j, ldc, add || i > 0, add_bias, nullptr};
       const int cols = static_cast<int>(least(Tile<T>::cols, n - j));
       const T* next_b = b.next == nullptr ? b.p : b.next;
+      // Behind the last panel lies another task's; what comes next is further down the first one.
+      if (b.next != nullptr && j + Tile<T>::cols >= n && !last) next_b = b_at(0, i + depth, 0).p;
       // Even shares: 64 rows are 13 + 13 + 13 + 13 + 12, which all hide the latency of fma.
       for (int64_t row = 0, left = ceil_div(m, Tile<T>::rows); row < m; --left) {
         const int rows = static_cast<int>(ceil_div(m - row, left));
