@@ -293,7 +293,8 @@ struct Grid {
 // tiles, since tasks that share rows copy a twice; then columns, then rows.
 template <class T>
 Grid grid(int64_t batch, int64_t m, int64_t n, int64_t k) {
-  constexpr int64_t tile_rows = Tile<T>::rows, tile_cols = Tile<T>::cols, tasks = 8;
+  constexpr int64_t tile_rows = Tile<T>::rows, tile_cols = Tile<T>::cols;
+  const int64_t tasks = m <= 2 * tile_rows ? 4 : 8;  // each gathers all of a few rows
   Grid g;
   const auto small = [&] { return g.rows * g.cols * k <= (1 << 21); };
   const auto cut = [&](int64_t row_tasks, int64_t col_tasks) {
