@@ -289,12 +289,13 @@ struct Grid {
 };
 
 // Tasks of at most 16 x 32 tiles (a: 14 * 16 rows * depth = 229 KB, which the second-level cache
-// holds). Fewer than 8 tasks of more than four megaflops are cut further: rows first, down to four
-// tiles, since tasks that share rows copy a twice; then columns, then rows.
+// holds). Fewer than 4, 8 or 16 tasks of more than four megaflops are cut further: rows first, down
+// to four tiles, since tasks that share rows copy a twice; then columns, then rows.
 template <class T>
 Grid grid(int64_t batch, int64_t m, int64_t n, int64_t k) {
   constexpr int64_t tile_rows = Tile<T>::rows, tile_cols = Tile<T>::cols;
-  const int64_t tasks = m <= 2 * tile_rows ? 4 : 8;  // each gathers all of a few rows
+  // Few rows: each task copies all of them. Many: the last task of a thread leaves others waiting.
+  const int64_t tasks = m <= 2 * tile_rows ? 4 : m <= 16 * tile_rows ? 8 : 16;
   Grid g;
   const auto small = [&] { return g.rows * g.cols * k <= (1 << 21); };
   const auto cut = [&](int64_t row_tasks, int64_t col_tasks) {
