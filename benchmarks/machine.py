@@ -2,30 +2,19 @@
 
     python -m benchmarks.machine
 
-The FMA peak is that of independent fused multiply-adds in registers, with the instruction set that
-pydiff uses: v4 is AVX-512, v3 is AVX2. The bandwidth is that of y += a x over 256 MB arrays,
-counting two reads and one write. Both come from `peak.cpp`, built at run time with the system's
-compiler: no figure of another day or machine is worth a comparison. Without a compiler, or with
-another instruction set, they are None, and stderr says so.
+The FMA peak is that of independent fused multiply-adds in registers, the bandwidth that of
+y = a + b over arrays that no cache holds (`pydiff.backend.machine`), with the instruction set and
+the threads that pydiff uses: no figure of another day or machine is worth a comparison.
 """
 
 from __future__ import annotations
 
-import atexit
-import functools
 import os
 import platform
-import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pydiff
-
-SOURCE = Path(__file__).with_name("peak.cpp")
-VECTORS = {"v3": "avx2", "v4": "avx512"}
 
 
 def isa() -> str:
@@ -37,20 +26,18 @@ def isa() -> str:
     return _native.isa()
 
 
-def fma_peak(threads: int | None = None, instructions: str | None = None) -> float | None:
-    """GFLOP/s in float32 of `threads` threads (default: pydiff's); None if it cannot be measured.
+def fma_peak() -> float:
+    """GFLOP/s in float32 of pydiff's threads."""
+    from pydiff.backend import machine
 
-    instructions: v3 or v4, by default pydiff's own.
-    """
-    instructions = instructions or isa()
-    if instructions not in VECTORS:
-        return _unknown(f"no FMA peak is measured for the instruction set {instructions}")
-    return _run("fma", VECTORS[instructions], str(threads or pydiff.num_threads()))
+    return 1e-9 * machine.fma_peak()
 
 
-def bandwidth(threads: int | None = None) -> float | None:
-    """GB/s of memory with `threads` threads (default: pydiff's); None if it cannot be measured."""
-    return _run("axpy", str(threads or pydiff.num_threads()))
+def bandwidth() -> float:
+    """GB/s of memory with pydiff's threads."""
+    from pydiff.backend import machine
+
+    return 1e-9 * machine.bandwidth()
 
 
 def describe(peaks: bool = True) -> dict[str, Any]:
@@ -65,7 +52,7 @@ def describe(peaks: bool = True) -> dict[str, Any]:
         "python": platform.python_version(),
         "pydiff": pydiff.__version__,
     }
-    return facts | ({"fma_gflops": fma_peak(), "axpy_gbytes": bandwidth()} if peaks else {})
+    return facts | ({"fma_gflops": fma_peak(), "memory_gbytes": bandwidth()} if peaks else {})
 
 
 def _processor() -> str:
@@ -74,36 +61,6 @@ def _processor() -> str:
         return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor()
-
-
-def _run(*arguments: str) -> float | None:
-    program = _program()
-    if program is None:
-        return None
-    result = subprocess.run([program, *arguments], capture_output=True, text=True)
-    if result.returncode:
-        return _unknown(f"peak {' '.join(arguments)}: this processor cannot run it")
-    return float(result.stdout)
-
-
-@functools.cache
-def _program() -> str | None:
-    """The built program, kept until this process ends."""
-    compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
-    if compiler is None:
-        return _unknown("no C++ compiler is installed, so the machine's peaks are unknown")
-    folder = tempfile.mkdtemp(prefix="pydiff-peak-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    program = os.path.join(folder, "peak")
-    command = [compiler, "-std=c++17", "-O3", "-pthread", str(SOURCE), "-o", program]
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-        return _unknown(f"{compiler} cannot build {SOURCE.name}, so the peaks are unknown")
-    return program
-
-
-def _unknown(why: str) -> None:
-    print(f"benchmarks: {why}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def text(rows: Sequence[Row], machine: dict[str, Any]) -> str:
 
 
 def _machine(machine: dict[str, Any]) -> str:
-    peak, memory = machine.get("fma_gflops"), machine.get("axpy_gbytes")
+    peak, memory = machine.get("fma_gflops"), machine.get("memory_gbytes")
     return (
         f"{machine['processor']}, {machine['threads']} threads, pydiff on {machine['isa']}; "
         f"measured now: FMA peak {figure(peak, 0)} GFLOP/s, memory {figure(memory, 0)} GB/s"
@@ -43,7 +43,7 @@ def _networks(rows: Sequence[Row]) -> str:
 def _operators(rows: Sequence[Row], machine: dict[str, Any]) -> str:
     names = list(dict.fromkeys(n for row in rows for n in row.median_ms))
     unit = "GFLOP/s" if rows[0].flop else "GB/s"
-    peak = machine.get("fma_gflops" if rows[0].flop else "axpy_gbytes")
+    peak = machine.get("fma_gflops" if rows[0].flop else "memory_gbytes")
     lines = []
     for row in rows:
         rates = row.rates()

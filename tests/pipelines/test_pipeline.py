@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from small_unet import UNET
 
 import pydiff
 from pydiff import schedules
@@ -12,18 +13,6 @@ from pydiff.errors import CheckpointError, ConfigError, PydiffError
 from pydiff.nn import UNet2D
 from pydiff.pipelines import Pipeline, digits
 from pydiff.samplers import DDPM
-
-UNET = {
-    "sample_size": 8,
-    "in_channels": 1,
-    "out_channels": 1,
-    "block_out_channels": [8, 8],
-    "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
-    "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
-    "layers_per_block": 1,
-    "norm_num_groups": 4,
-    "attention_head_dim": 4,
-}
 
 
 def make(schedule=None, unet=None, **settings):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from small_unet import UNET
 
 import pydiff
 from pydiff import backend, schedules
@@ -15,18 +16,6 @@ from pydiff.pipelines import Pipeline
 from pydiff.pipelines import plans as kept_plans
 
 pytest.importorskip("pydiff._native", reason="the native module is not built")
-
-UNET = {
-    "sample_size": 8,
-    "in_channels": 1,
-    "out_channels": 1,
-    "block_out_channels": [8, 8],
-    "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
-    "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
-    "layers_per_block": 1,
-    "norm_num_groups": 4,
-    "attention_head_dim": 4,
-}
 
 
 @pytest.fixture
