@@ -20,7 +20,7 @@ pytest.importorskip("pydiff._native", reason="the native module is not built")
 @pytest.fixture
 def folder(tmp_path):
     model = UNet2D(seed=5, num_class_embeds=3, **UNET)
-    Pipeline(model, schedules.linear(50), spacing="trailing").save_pretrained(tmp_path / "model")
+    Pipeline(model, schedules.cosine(40), spacing="trailing").save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
 
