@@ -27,9 +27,10 @@ def compile(
         the model, such as class_labels. Values do not matter, shapes do.
     conv_algorithm: "auto" or "exact" (see `pydiff.config`); by default the setting now in force.
 
-    The plan holds a copy of the weights as they are now, and the model, for `for_batch`. Raises PlanError where the native module
-    is missing or another backend is active, for a model that draws random numbers, and where the
-    plan would not do what the model does: both are run once more on other inputs and compared.
+    The plan holds a copy of the weights as they are now, and the model, for `for_batch`. Raises
+    PlanError where the native module is missing or another backend is active, for a model that
+    draws random numbers, and where the plan would not do what the model does: both are run once
+    more on other inputs and compared.
     """
     check_backend()
     algorithm = config.conv_algorithm() if conv_algorithm is None else conv_algorithm
