@@ -39,6 +39,15 @@ const T* packed_weight(const char* op, py::handle object, int64_t kh, int64_t kw
   return packed.data;
 }
 
+// residual and ld_residual of a product or convolution, from rows shaped like its result or None
+template <class T, class Args>
+void take_residual(const char* op, py::handle object, const Array<T>& like, Args* args) {
+  if (object.is_none()) return;
+  const auto residual = input_rows<T>(op, "residual", object);
+  expect_same_shape(op, residual, like);
+  args->residual = residual.data, args->ld_residual = row_stride(op, residual);
+}
+
 Activation activation(const char* op, int act) {
   expect(op, act == kNone || act == kSilu, "act must be 0 (none) or 1 (silu)");
   return static_cast<Activation>(act);
@@ -69,11 +78,7 @@ void matmul(py::handle a_, py::handle b_, py::handle bias_, py::handle c_, bool 
     g.bias = optional<T>(op, "bias", bias_, g.n);
     g.transpose_a = transpose_a, g.transpose_b = transpose_b;
     g.scale = static_cast<T>(scale), g.act = activation(op, act);
-    if (!residual_.is_none()) {
-      const auto residual = input_rows<T>(op, "residual", residual_);
-      expect_same_shape(op, residual, c);
-      g.residual = residual.data, g.ld_residual = row_stride(op, residual);
-    }
+    take_residual(op, residual_, c, &g);
     if (!packed.is_none()) {
       expect(op, b_count == 1 && !transpose_b,
              "packed takes the place of one b that is not transposed");
@@ -145,11 +150,7 @@ void conv2d(py::handle x_, py::handle weight_, py::handle bias_, py::handle y_, 
       expect_shape(op, add, {a.n, a.co});
       a.add = add.data, a.ld_add = row_stride(op, add);
     }
-    if (!residual_.is_none()) {
-      const auto residual = input_rows<T>(op, "residual", residual_);
-      expect_same_shape(op, residual, y);
-      a.residual = residual.data, a.ld_residual = row_stride(op, residual);
-    }
+    take_residual(op, residual_, y, &a);
     if (y.size > 0) run(table().conv2d, a);
   });
 }

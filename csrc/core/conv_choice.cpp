@@ -4,7 +4,6 @@
 #include <initializer_list>
 
 namespace pydiff {
-
 namespace {
 
 // Flops that a machine does while it reads one byte of a weight from memory: 500 GFLOP/s against
@@ -19,9 +18,7 @@ constexpr double kImages = 2;
 constexpr double kInput[] = {0, 0, 100, 0, 320}, kOutput[] = {0, 0, 70, 0, 220};
 
 double cost(double ho, double wo, double ci, double co, int m) {
-  const auto tiles = [m](double n) {
-    return static_cast<double>((static_cast<int64_t>(n) + m - 1) / m);
-  };
+  const auto tiles = [m](double n) { return std::ceil(n / m); };
   const double count = m == 0 ? ho * wo : tiles(ho) * tiles(wo);
   const double taps = m == 0 ? 9 : (m + 2) * (m + 2), bytes = taps * ci * co * 4;
   if (m != 0 && bytes > kMostBytes) return HUGE_VAL;

@@ -17,11 +17,6 @@ struct Pixels {
   int64_t cols() const { return kh * kw * c; }
 };
 
-template <class T>
-PYDIFF_INLINE void copy_row(int64_t n, const T* from, T* to) {
-  for_lanes<T>(n, [&](int64_t i, auto at) { store(to + i, load(from + i, at), at); });
-}
-
 // Columns e0 .. e1 of (tx, c), or of c at one tap tx, for `count` pixels from (oy, ox) on, all in
 // image row iy. Per pixel the columns inside the image are one run: (tx, c) runs along the row.
 template <class T>

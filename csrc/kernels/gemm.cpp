@@ -13,10 +13,7 @@ void multiply(int64_t m, int64_t n, const MatmulArgs<T>& g, const T* a, const B&
               const T* bias, T* copy) {
   const bool reused = n > 2 * Tile<T>::cols;
   const auto copy_rows = [&](const T* from, int64_t ld, int64_t rows, int64_t cols, int64_t to_ld) {
-    for (int64_t r = 0; r < rows; ++r)
-      for_lanes<T>(cols, [&](int64_t j, auto at) {
-        store(copy + r * to_ld + j, load(from + r * ld + j, at), at);
-      });
+    for (int64_t r = 0; r < rows; ++r) copy_row(cols, from + r * ld, copy + r * to_ld);
     return View<T>{copy, to_ld};
   };
   if (g.transpose_a) {

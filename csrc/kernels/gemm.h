@@ -210,6 +210,10 @@ struct OwnB {
 };
 
 template <class T>
+PYDIFF_INLINE void copy_row(int64_t n, const T* from, T* to) {
+  for_lanes<T>(n, [&](int64_t i, auto at) { store(to + i, load(from + i, at), at); });
+}
+template <class T>
 PYDIFF_INLINE void fill_zero(int64_t n, T* to) {
   for_lanes<T>(n, [&](int64_t i, auto at) { store(to + i, zero<T>(), at); });
 }

@@ -168,7 +168,8 @@ class Pipeline:
         """Draw images (num_images, H, W, C) float32 in [0, 1].
 
         Image i is image number first_image + i of `seed`: its noise does not depend on how many
-        are drawn, nor on batch_size, which bounds the memory (images per model call).
+        are drawn, nor on batch_size, which bounds the memory (images per model call); by default
+            as many as keep a plan's intermediate results within 64 MiB, at most 64.
         class_labels: one for all or one each, 0 <= label < num_classes; by default a
             class-conditional model gets 0, 1, 2, ... in turn, by image number.
         eta: of DDIM, in [0, 1]; only together with sampler="ddim".
