@@ -20,6 +20,9 @@ class Prediction(NamedTuple):
     """What a model says at x_t: x0 after thresholding, raw_x0 before it.
 
     x, x0 and raw_x0 (N, ...) share one shape and dtype; x0 is raw_x0 where nothing is clipped.
+    variance: the second half of the output of a network that learned its variance, like x; None
+    for all others. other_eps: a noise that samplers shall take instead of the one that x_0 implies
+    (CFG++).
     """
 
     x: np.ndarray
@@ -27,11 +30,13 @@ class Prediction(NamedTuple):
     raw_x0: np.ndarray
     alpha: float
     sigma: float
+    variance: np.ndarray | None = None
+    other_eps: np.ndarray | None = None
 
     @property
     def eps(self) -> np.ndarray:
         """The predicted noise, of the raw x_0: x_t = alpha raw_x0 + sigma eps."""
-        return self.noise_for(self.raw_x0)
+        return self.noise_for(self.raw_x0) if self.other_eps is None else self.other_eps
 
     def noise_for(self, x0: np.ndarray) -> np.ndarray:
         """The noise that makes x_t out of this x_0; 0 where x_t holds none."""
@@ -50,6 +55,9 @@ class Denoiser:
     prediction: epsilon, sample, v_prediction, score or flow (see `parameterization`).
     clip: None; r > 0, which clips x_0 to [-r, r] (`clip_sample_range` of diffusers); or a callable
         x_0 -> x_0 (dynamic thresholding).
+    timestep: what the model is told at time t, a function of t; by default t itself.
+    learned_variance: the model's last axis holds twice the channels: the prediction, then what it
+        learned of the variance (Nichol & Dhariwal 2021, arXiv 2102.09672, section 3.1).
 
     Raises ConfigError for an unknown prediction or clip, and at alpha = 0 for epsilon and score;
     ShapeError if the model's result does not have the shape of x. Immutable: threads may share it.
@@ -61,6 +69,8 @@ class Denoiser:
         schedule: NoiseSchedule,
         prediction: str = "epsilon",
         clip: float | Callable[[np.ndarray], np.ndarray] | None = None,
+        timestep: Callable[[Any], Any] | None = None,
+        learned_variance: bool = False,
     ) -> None:
         if not callable(model):
             raise ConfigError(f"model must be callable as model(x, t), got {type(model).__name__}")
@@ -70,6 +80,8 @@ class Denoiser:
         self.schedule = schedule
         self.prediction = check_prediction(prediction)
         self.clip = clip
+        self.timestep = timestep
+        self.learned_variance = learned_variance
         self._threshold = _threshold(clip)
 
     def __call__(self, x: np.ndarray, t: float) -> np.ndarray:
@@ -79,20 +91,25 @@ class Denoiser:
     def predict(self, x: np.ndarray, t: float) -> Prediction:
         """x_0 and the noise at x (N, ...) float32 or float64, at time t: what samplers call."""
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-        raw = self.raw_x0(x, t, alpha, sigma)
+        output, variance = self._output(x, t)
+        raw = to_x0(self.prediction, output, x, alpha, sigma)
         x0 = raw if self._threshold is None else self._threshold(raw)
-        return Prediction(x, x0, raw, alpha, sigma)
+        return Prediction(x, x0, raw, alpha, sigma, variance)
 
-    def raw_x0(self, x: np.ndarray, t: float, alpha: float, sigma: float) -> np.ndarray:
-        """x_0 before thresholding."""
+    def _output(self, x: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray | None]:
+        """What the model returns, like x, and the variance beside it."""
         with no_grad():
-            output = self.model(x, t)
-        output = _as_array(output)
-        if output.shape != x.shape:
+            output = _as_array(self.model(x, t if self.timestep is None else self.timestep(t)))
+        channels = x.shape[-1] * (1 + self.learned_variance)
+        if output.shape != (*x.shape[:-1], channels):
+            wanted = f"; with learned_variance it must be {(*x.shape[:-1], channels)}"
             raise ShapeError(
                 f"the model returned shape {output.shape} for x of shape {x.shape} at t = {t}"
+                + wanted * self.learned_variance
             )
-        return to_x0(self.prediction, output, x, alpha, sigma)
+        if not self.learned_variance:
+            return output, None
+        return output[..., : x.shape[-1]], output[..., x.shape[-1] :]
 
 
 def _threshold(clip: Any) -> Callable[[np.ndarray], np.ndarray] | None:

@@ -27,12 +27,14 @@ class Predictor(Protocol):
 class Step(NamedTuple):
     """The result of one step: the new x (N, ...), the x_0 predicted at its start, and the state.
 
-    x is a new array: callers may keep every x and x0 that they are given.
+    x is a new array: callers may keep every x and x0 that they are given. t is the time that was
+    reached, for adaptive samplers that stop before t_next; None means t_next.
     """
 
     x: np.ndarray
     x0: np.ndarray
     state: Any = None
+    t: float | None = None
 
 
 class Sampler:
@@ -42,14 +44,23 @@ class Sampler:
     threads may share one. A multistep method keeps its history in `state`.
 
     name: the key in SAMPLERS. paper: author, year, title, arXiv number, equation or algorithm.
-    order: order of convergence of the global error (for stochastic ones, weak order).
-    evaluations: model evaluations per step.
+    adaptive: whether it chooses its own steps between the times of the grid, which by default are
+    then only the first and the last one.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
-    order: ClassVar[int]
-    evaluations: ClassVar[int] = 1
+    adaptive: ClassVar[bool] = False
+
+    @property
+    def order(self) -> int:
+        """Order of convergence of the global error (for stochastic ones, weak order)."""
+        raise NotImplementedError
+
+    @property
+    def evaluations(self) -> int:
+        """Model evaluations per step (for adaptive ones, per attempted step)."""
+        return 1
 
     @property
     def stochastic(self) -> bool:
@@ -63,7 +74,7 @@ class Sampler:
     def step(
         self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise
     ) -> Step:
-        """One step of x (N, ...), float32 or float64, from time t to t_next.
+        """One step of x (N, ...), float32 or float64, from time t to t_next, which is less noisy.
 
         t_next is `schedule.t_clean` in a step that ends at the data. noise() draws a fresh standard
         normal array like x; it is called only where noise enters.

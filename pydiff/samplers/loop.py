@@ -51,7 +51,8 @@ def sample(
         throughout; anything else, and a run without x_init, is float32.
     noise: callable (step, shape) -> array, called for each draw after x_init in place of the
         generator, only where the sampler needs noise.
-    callback: callable (step, t, x, x0) after each step: its number from 0, the time at which the
+    callback: callable (step, t, x, x0) after each step (of an adaptive sampler: each attempt): its
+        number from 0, the time at which the
         model was asked, the new state, and the x_0 predicted at t. Returning False stops the run:
         `sample` then returns that x. The arrays may be kept.
     progress: a tqdm bar on stderr, if that is a terminal.
@@ -68,6 +69,8 @@ def sample(
         )
     chosen = make_sampler(sampler)
     times = make_grid(denoiser.schedule, steps, spacing, grid)
+    if chosen.adaptive and grid is None:
+        times = [times[0], times[-1]]
     if callback is not None and not callable(callback):
         raise ConfigError(f"callback must be callable, got {type(callback).__name__}")
     x = _initial(denoiser.schedule, times[0], shape, x_init, seed, first_image)
@@ -75,18 +78,22 @@ def sample(
     guarded = _Guarded(denoiser, chosen)
     state = chosen.start(times)
     bar = _progress_bar(len(times) - 1, chosen.name, progress)
+    step, passed, t = 0, 0, times[0]
     try:
-        for step in range(len(times) - 1):
+        while passed < len(times) - 1:
             source.step, source.draw, guarded.step = step, 0, step
-            x, x0, state = chosen.step(guarded, x, times[step], times[step + 1], state, source)
-            if bar is not None:
-                bar.update()
-            if callback is not None and callback(step, times[step], x, x0) is False:
+            x, x0, state, reached = chosen.step(guarded, x, t, times[passed + 1], state, source)
+            if reached is None or reached == times[passed + 1]:
+                passed, reached = passed + 1, times[passed + 1]
+                if bar is not None:
+                    bar.update()
+            if callback is not None and callback(step, t, x, x0) is False:
                 return x
+            step, t = step + 1, reached
     finally:
         if bar is not None:
             bar.close()
-    _check_finite(x, "the result", chosen, len(times) - 2, times[-2])
+    _check_finite(x, "the result", chosen, step - 1, times[-2])
     return x
 
 

@@ -1,0 +1,35 @@
+"""Noise levels in the coordinates of the solvers' papers."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from ..diffusion.noise_schedule import NoiseSchedule
+
+
+class Level(NamedTuple):
+    """One time of a schedule: x_t = alpha x_0 + sigma eps.
+
+    half_log_snr: lambda = log(alpha / sigma) of DPM-Solver (arXiv 2206.00927); inf at clean data.
+    ratio: sigma / alpha, the "sigma" of EDM and k-diffusion (arXiv 2206.00364); 0 at clean data,
+    inf where alpha = 0.
+    """
+
+    t: float
+    alpha: float
+    sigma: float
+    half_log_snr: float
+    ratio: float
+
+
+def level(schedule: NoiseSchedule, t: float) -> Level:
+    """The level of time t."""
+    half = 0.5 * schedule.log_snr(t)
+    ratio = math.exp(-half) if half > -700.0 else math.inf
+    return Level(t, schedule.alpha(t), schedule.sigma(t), half, ratio)
+
+
+def level_at(schedule: NoiseSchedule, half_log_snr: float) -> Level:
+    """The level with that lambda, between those of the schedule."""
+    return level(schedule, schedule.time(2.0 * half_log_snr))
