@@ -69,32 +69,33 @@ struct BlockSums {
   BlockSums(T* p, int64_t c) : pilot(p), sum(p + c), square(p + 2 * c) {}
 };
 
+// The channels [k, k + lanes of X) of it: sums stay in registers from the first row to the last.
+template <class X, class T, class At>
+PYDIFF_INLINE void channel_sums(int64_t rows, int64_t k, const T* x, int64_t ld,
+                                const BlockSums<T>& s, At at) {
+  const int64_t first = least(rows, kPilotRows);
+  X pilot = load(x + k, at);
+  for (int64_t r = 1; r < first; ++r) pilot = pilot + load(x + r * ld + k, at);
+  pilot = pilot * set1<T>(T(1) / T(first));
+  X sum = pilot - pilot, square = sum;
+  for (int64_t r = 0; r < rows; ++r) {
+    const X d = load(x + r * ld + k, at) - pilot;
+    sum = sum + d;
+    square = fma(d, d, square);
+  }
+  store(s.pilot + k, pilot, at);
+  store(s.sum + k, sum, at);
+  store(s.square + k, square, at);
+}
+
 template <class T>
 PYDIFF_FLATTEN void block_sums(int64_t rows, int64_t c, const T* x, int64_t ld,
                                const BlockSums<T>& s) {
-  const int64_t first = least(rows, kPilotRows);
-  const Vec<T> share = set1<T>(T(1) / T(first));
-  for_lanes<T>(c, [&](int64_t k, auto at) {
-    Vec<T> sum = load(x + k, at);
-    for (int64_t r = 1; r < first; ++r) sum = sum + load(x + r * ld + k, at);
-    store(s.pilot + k, sum * share, at);
-    store(s.sum + k, zero<T>(), at);
-    store(s.square + k, zero<T>(), at);
-  });
-  for_rows(rows, [&](int64_t row, int64_t count) {
-    const T* const from = x + row * ld;
-    for_lanes<T>(c, [&](int64_t k, auto at) {
-      const Vec<T> pilot = load(s.pilot + k, at);
-      Vec<T> sum = load(s.sum + k, at), square = load(s.square + k, at);
-      for (int64_t r = 0; r < count; ++r) {
-        const Vec<T> d = load(from + r * ld + k, at) - pilot;
-        sum = sum + d;
-        square = fma(d, d, square);
-      }
-      store(s.sum + k, sum, at);
-      store(s.square + k, square, at);
-    });
-  });
+  constexpr int kSlab = sizeof(Vec<T>) == 64 ? 8 : 4;
+  int64_t k = 0;
+  for (; k + kSlab * Vec<T>::width <= c; k += kSlab * Vec<T>::width)
+    channel_sums<Group<T, kSlab>>(rows, k, x, ld, s, Wide<kSlab>{});
+  for_lanes<T>(c - k, [&](int64_t i, auto at) { channel_sums<Vec<T>>(rows, k + i, x, ld, s, at); });
 }
 
 // The mean of every channel of one image, and the sum of the squares about it.

@@ -81,6 +81,10 @@ PYDIFF_INLINE Group<T, N> operator/(Vec<T> a, const Group<T, N>& b) {
   return make_group<T, N>([&](int i) { return a / b.v[i]; });
 }
 template <class T, int N>
+PYDIFF_INLINE Group<T, N> operator-(Vec<T> a, const Group<T, N>& b) {
+  return make_group<T, N>([&](int i) { return a - b.v[i]; });
+}
+template <class T, int N>
 PYDIFF_INLINE Group<T, N> operator-(const Group<T, N>& a) {
   return make_group<T, N>([&](int i) { return -a.v[i]; });
 }
