@@ -131,24 +131,29 @@ struct Affine {
 template <class T>
 void group_affine(const GroupNormArgs<T>& g, int64_t at, int64_t first, int64_t last,
                   const double* means, const double* squares, const Affine<T>& a) {
-  double mean = 0, square = 0;
+  double mean = 0, square = 0, spread = 0;
   for (int64_t k = first; k < last; ++k) mean += means[k];
   mean /= static_cast<double>(last - first);
   for (int64_t k = first; k < last; ++k) {
     const double d = means[k] - mean;
-    square += squares[k] + static_cast<double>(g.s) * (d * d);
+    square += squares[k];
+    spread += d * d;
   }
-  const double count = static_cast<double>(g.s) * static_cast<double>(last - first);
-  const T rstd = static_cast<T>(1 / __builtin_sqrt(square / count + g.eps));
-  if (g.mean != nullptr) g.mean[at] = static_cast<T>(mean);
+  const double rows = static_cast<double>(g.s), count = rows * static_cast<double>(last - first);
+  const T rstd = static_cast<T>(1 / __builtin_sqrt((square + rows * spread) / count + g.eps));
+  const T rounded = static_cast<T>(mean);
+  if (g.mean != nullptr) g.mean[at] = rounded;
   if (g.rstd != nullptr) g.rstd[at] = rstd;
-  const double rounded_off = mean - static_cast<double>(static_cast<T>(mean));
-  for (int64_t k = first; k < last; ++k) {
-    a.mean[k] = static_cast<T>(mean);
-    a.scale[k] = rstd * (g.weight != nullptr ? g.weight[k] : T(1));
-    const T bias = g.bias != nullptr ? g.bias[k] : T(0);
-    a.shift[k] = static_cast<T>(bias - rounded_off * static_cast<double>(a.scale[k]));
-  }
+  const Vec<T> rounded_off = set1<T>(static_cast<T>(mean - static_cast<double>(rounded)));
+  for_lanes<T>(last - first, [&](int64_t i, auto lanes) {
+    const int64_t k = first + i;
+    Vec<T> scale = set1<T>(rstd), bias = zero<T>();
+    if (g.weight != nullptr) scale = scale * load(g.weight + k, lanes);
+    if (g.bias != nullptr) bias = load(g.bias + k, lanes);
+    store(a.mean + k, set1<T>(rounded), lanes);
+    store(a.scale + k, scale, lanes);
+    store(a.shift + k, fnma(rounded_off, scale, bias), lanes);
+  });
 }
 
 template <bool silu_too, class T>
