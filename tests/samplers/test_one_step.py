@@ -28,7 +28,6 @@ from pydiff.samplers import (
     DPMppSDE,
     Euler,
     EulerAncestral,
-    EulerMaruyama,
     Heun,
     Langevin,
     PredictorCorrector,
@@ -73,7 +72,6 @@ STOCHASTIC: list[Sampler] = [
 OTHERS: list[Sampler] = [
     AnnealedLangevin(n_steps=2),
     Consistency(),
-    EulerMaruyama(),
     LCM(),
     Langevin(),
     PredictorCorrector(),
