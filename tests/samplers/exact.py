@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pydiff.diffusion import NoiseSchedule
+from pydiff.diffusion import Denoiser, NoiseSchedule
 from pydiff.samplers import Sampler, sample
 from pydiff.testing.oracles import GaussianMixture
 
@@ -18,6 +18,7 @@ def linear_moments(
     sampler: Sampler,
     steps: int,
     draws: int = 1,
+    denoiser: Denoiser | None = None,
     **options: Any,
 ) -> tuple[float, float]:
     """Mean and variance of the samples for one Gaussian in one dimension.
@@ -31,9 +32,8 @@ def linear_moments(
     def impulse(step: int, shape: tuple[int, ...]) -> np.ndarray:
         return (np.arange(len(x)) == next(drawn)).astype(np.float64)[:, None]
 
-    y = sample(
-        data.denoiser(schedule), x_init=x, sampler=sampler, steps=steps, noise=impulse, **options
-    )[:, 0]
+    denoiser = denoiser or data.denoiser(schedule)
+    y = sample(denoiser, x_init=x, sampler=sampler, steps=steps, noise=impulse, **options)[:, 0]
     return float(y[0]), float(((y[1:] - y[0]) ** 2).sum())
 
 
