@@ -5,29 +5,40 @@ from .base import Sampler, Step
 from .ddim import DDIM
 from .ddpm import DDPM
 from .dpm2 import DPM2, DPM2Ancestral
+from .dpm_solver import DPMSolver
 from .dpmpp_2s_ancestral import DPMpp2SAncestral
+from .dpmpp_multistep import DPMpp2M, DPMpp2MSDE, DPMpp3M, DPMpp3MSDE
 from .dpmpp_sde import DPMppSDE
 from .euler import Euler
 from .euler_ancestral import EulerAncestral
 from .grids import GRIDS, make_grid
 from .heun import Heun
+from .lms import LMS
 from .loop import sample
 from .registry import SAMPLERS, make_sampler
+from .unipc import UniPC
 
 __all__ = [
     "DDIM",
     "DDPM",
     "DPM2",
     "DPM2Ancestral",
+    "DPMSolver",
+    "DPMpp2M",
+    "DPMpp2MSDE",
     "DPMpp2SAncestral",
+    "DPMpp3M",
+    "DPMpp3MSDE",
     "DPMppSDE",
     "Euler",
     "EulerAncestral",
     "Heun",
     "GRIDS",
+    "LMS",
     "SAMPLERS",
     "Sampler",
     "Step",
+    "UniPC",
     "grids",
     "make_grid",
     "make_sampler",

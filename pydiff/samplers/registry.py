@@ -7,11 +7,15 @@ from .base import Sampler
 from .ddim import DDIM
 from .ddpm import DDPM
 from .dpm2 import DPM2, DPM2Ancestral
+from .dpm_solver import DPMSolver
 from .dpmpp_2s_ancestral import DPMpp2SAncestral
+from .dpmpp_multistep import DPMpp2M, DPMpp2MSDE, DPMpp3M, DPMpp3MSDE
 from .dpmpp_sde import DPMppSDE
 from .euler import Euler
 from .euler_ancestral import EulerAncestral
 from .heun import Heun
+from .lms import LMS
+from .unipc import UniPC
 
 _CLASSES: tuple[type[Sampler], ...] = (
     DDPM,
@@ -23,6 +27,13 @@ _CLASSES: tuple[type[Sampler], ...] = (
     DPM2Ancestral,
     DPMpp2SAncestral,
     DPMppSDE,
+    DPMSolver,
+    DPMpp2M,
+    DPMpp2MSDE,
+    DPMpp3M,
+    DPMpp3MSDE,
+    UniPC,
+    LMS,
 )
 SAMPLERS: dict[str, type[Sampler]] = {cls.name: cls for cls in _CLASSES}
 
