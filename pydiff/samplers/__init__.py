@@ -8,7 +8,9 @@ from .ddim_inverse import DDIMInverse
 from .ddpm import DDPM
 from .dpm2 import DPM2, DPM2Ancestral
 from .dpm_adaptive import DPMAdaptive
+from .dpm_solver import DPMSolver
 from .dpmpp_2s_ancestral import DPMpp2SAncestral
+from .dpmpp_multistep import DPMpp2M, DPMpp2MSDE, DPMpp3M, DPMpp3MSDE
 from .dpmpp_sde import DPMppSDE
 from .euler import Euler
 from .euler_ancestral import EulerAncestral
@@ -16,12 +18,14 @@ from .grids import GRIDS, make_grid
 from .heun import Heun
 from .langevin import AnnealedLangevin, Langevin
 from .lcm import LCM
+from .lms import LMS
 from .loop import sample
 from .ode import ODE
 from .predictor_corrector import PredictorCorrector
 from .registry import SAMPLERS, make_sampler
 from .sde import ReverseDiffusion
 from .tcd import TCD
+from .unipc import UniPC
 
 __all__ = [
     "DDIM",
@@ -38,15 +42,22 @@ __all__ = [
     "TCD",
     "DPM2",
     "DPM2Ancestral",
+    "DPMSolver",
+    "DPMpp2M",
+    "DPMpp2MSDE",
     "DPMpp2SAncestral",
+    "DPMpp3M",
+    "DPMpp3MSDE",
     "DPMppSDE",
     "Euler",
     "EulerAncestral",
     "Heun",
     "GRIDS",
+    "LMS",
     "SAMPLERS",
     "Sampler",
     "Step",
+    "UniPC",
     "grids",
     "make_grid",
     "make_sampler",
