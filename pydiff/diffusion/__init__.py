@@ -3,7 +3,7 @@
 One coordinate system throughout: x_t = alpha(t) x_0 + sigma(t) eps, channels last.
 """
 
-from . import schedules
+from . import guidance, schedules
 from .denoiser import Denoiser, Prediction
 from .losses import min_snr_weights, training_target, training_times
 from .noise_schedule import DiscreteSchedule, NoiseSchedule
@@ -18,6 +18,7 @@ __all__ = [
     "Prediction",
     "diffuse",
     "forward_chain",
+    "guidance",
     "min_snr_weights",
     "posterior",
     "schedules",

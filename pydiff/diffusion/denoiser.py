@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -45,6 +45,20 @@ class Prediction(NamedTuple):
         if self.sigma < _NO_NOISE:
             return np.zeros_like(self.x)
         return combine((1.0 / self.sigma, -self.alpha / self.sigma), (self.x, x0))
+
+
+class Predictor(Protocol):
+    """What samplers need of a Denoiser; guidance wrappers offer the same.
+
+    Wrappers that need more ask for `linearize` and `threshold` of Denoiser by name.
+    """
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """alpha, sigma and log-SNR at any time."""
+
+    def predict(self, x: np.ndarray, t: float) -> Prediction:
+        """x_0 and the noise at x (N, ...), time t."""
 
 
 class Denoiser:
