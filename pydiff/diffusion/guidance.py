@@ -140,7 +140,7 @@ class ClassifierFree(Guidance):
         return self._with(cond, raw)
 
     def _rescaled(self, raw: np.ndarray, cond: Prediction) -> np.ndarray:
-        """Equations 15 and 16 of arXiv 2305.08891."""
+        """Section 3.4 of arXiv 2305.08891: factor phi std(cond) / std(guided) + 1 - phi."""
         level = cond.alpha, cond.sigma
         outputs = [
             target(self.prediction, x0, cond.noise_for(x0), *level) for x0 in (cond.raw_x0, raw)
@@ -236,8 +236,8 @@ class CFGPlusPlus(ClassifierFree):
 class Autoguidance(ClassifierFree):
     """A model guided by a bad version of itself: x_0 = weak + guidance_scale (denoiser - weak).
 
-    Karras et al. 2024, "Guiding a Diffusion Model with a Bad Version of Itself", arXiv 2406.02507,
-    eq. 4. weak: a smaller or less trained model of the same task and schedule.
+    Karras et al. 2024, "Guiding a Diffusion Model with a Bad Version of Itself", arXiv 2406.02507.
+    weak: a smaller or less trained model of the same task and schedule.
     """
 
     def __init__(

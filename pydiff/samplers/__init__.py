@@ -4,14 +4,21 @@ from . import grids
 from .base import Sampler, Step
 from .ddim import DDIM
 from .ddpm import DDPM
+from .dps import DPS, MCG
 from .grids import GRIDS, make_grid
 from .loop import sample
 from .registry import SAMPLERS, make_sampler
+from .repaint import RePaint
+from .replacement import Replacement
 
 __all__ = [
     "DDIM",
     "DDPM",
+    "DPS",
     "GRIDS",
+    "MCG",
+    "RePaint",
+    "Replacement",
     "SAMPLERS",
     "Sampler",
     "Step",

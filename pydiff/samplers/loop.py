@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import backend, random
-from ..diffusion.denoiser import Prediction
+from ..diffusion.denoiser import Prediction, Pullback
+from ..diffusion.guidance import linearize
 from ..diffusion.noise_schedule import NOISY_ENOUGH, NoiseSchedule, as_float
 from ..errors import ConfigError, NonFiniteError, ShapeError
 from .base import Predictor, Sampler
@@ -103,11 +104,17 @@ class _Guarded:
     def __init__(self, denoiser: Predictor, sampler: Sampler) -> None:
         self.schedule = denoiser.schedule
         self.step = 0
-        self._predict = denoiser.predict
+        self._denoiser = denoiser
         self._sampler = sampler
 
     def predict(self, x: np.ndarray, t: float) -> Prediction:
-        prediction = self._predict(x, t)
+        return self._checked(self._denoiser.predict(x, t), t)
+
+    def linearize(self, x: np.ndarray, t: float) -> tuple[Prediction, Pullback]:
+        prediction, pull = linearize(self._denoiser, x, t)
+        return self._checked(prediction, t), pull
+
+    def _checked(self, prediction: Prediction, t: float) -> Prediction:
         _check_finite(prediction.raw_x0, "the model's prediction", self._sampler, self.step, t)
         return prediction
 
