@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..autograd import Tensor, no_grad
-from ..errors import ConfigError, ShapeError
+from ..errors import AutogradError, ConfigError, ShapeError
 from .noise_schedule import NoiseSchedule, as_float
 from .parameterization import PREDICTIONS, check_prediction, combine, to_x0
 
@@ -147,12 +147,16 @@ class Denoiser:
 
     def _recorded(self, x: np.ndarray, told: Any) -> tuple[Tensor, Tensor]:
         leaf: Any = Tensor(x, requires_grad=True)
-        output = self.model(leaf, told)
+        problem = ConfigError(
+            f"the model ({type(self.model).__name__}) cannot be differentiated: give the Denoiser "
+            "vjp=, or a model made of pydiff.ops (a module, not a compiled plan)"
+        )
+        try:
+            output = self.model(leaf, told)
+        except (AutogradError, TypeError) as error:  # it wants an ndarray
+            raise problem from error
         if not isinstance(output, Tensor) or not output.requires_grad:
-            raise ConfigError(
-                f"the model ({type(self.model).__name__}) cannot be differentiated: give the "
-                "Denoiser vjp=, or a model made of pydiff.ops (a module, not a compiled plan)"
-            )
+            raise problem
         return leaf, output
 
     def threshold(self, x0: np.ndarray) -> np.ndarray:
