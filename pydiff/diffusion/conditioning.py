@@ -22,9 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ConfigError, ShapeError
-from .denoiser import Prediction, Predictor
+from .denoiser import Prediction, Predictor, Pullback
 from .guidance import Guidance, finite, linearize
-from .operators import Operator, conjugate_gradients
+from .operators import Operator, conjugate_gradients, inner_products
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +82,8 @@ class _Conditioned(Guidance):
             raise ConfigError(f"data_variance = {data_variance}; allowed: a number > 0")
 
     def _spread(self, p: Prediction) -> float:
-        """r^2."""
-        variance = p.sigma**2
+        """r^2, kept above 0."""
+        variance = max(p.sigma**2, 1e-24)
         return self.data_variance * variance / (self.data_variance * p.alpha**2 + variance)
 
     def _projected(self, p: Prediction) -> Prediction:
@@ -91,10 +91,13 @@ class _Conditioned(Guidance):
         seen = self.observation
         if seen.noise_std == 0.0:
             return self._with(p, seen.impose(p.raw_x0))
-        inner = seen.operator.solve(
-            seen.residual(p.raw_x0), 1.0, seen.noise_std**2 / max(self._spread(p), 1e-30)
-        )
-        return self._with(p, p.raw_x0 + seen.operator.transpose(inner))
+        return self._with(p, p.raw_x0 + seen.operator.transpose(self._whitened(p)[1]))
+
+    def _whitened(self, p: Prediction) -> tuple[np.ndarray, np.ndarray]:
+        """y - A x0, and r^2 (r^2 A A^T + R)^-1 of it."""
+        seen = self.observation
+        residual = seen.residual(p.raw_x0)
+        return residual, seen.operator.solve(residual, 1.0, seen.noise_std**2 / self._spread(p))
 
 
 class DDNM(_Conditioned):
@@ -125,16 +128,18 @@ class PiGDM(_Conditioned):
 
     def predict(self, x: np.ndarray, t: float) -> Prediction:
         """The guided x_0 at x (N, ...), time t: one model evaluation, one derivative."""
-        p, pull = linearize(self.denoiser, x, t)
+        return self.guided(*linearize(self.denoiser, x, t))[0]
+
+    def guided(self, p: Prediction, pull: Pullback) -> tuple[Prediction, np.ndarray]:
+        """p guided, and (N,) float64: log N(y; A x0, r^2 A A^T + R) but for a constant."""
+        spread = self._spread(p)
+        residual, inner = self._whitened(p)
+        log_likelihood = -0.5 / spread * inner_products(residual, inner)
         if p.alpha == 0.0:
-            return self._projected(p)
-        seen, spread = self.observation, self._spread(p)
-        inner = seen.operator.solve(
-            seen.residual(p.raw_x0), 1.0, seen.noise_std**2 / max(spread, 1e-30)
-        )
-        gain = p.sigma**2 / (p.alpha * spread) if spread > 0.0 else 1.0 / p.alpha
-        moved = p.raw_x0 + gain * pull(seen.operator.transpose(inner))
-        return self._with(p, moved)
+            return self._projected(p), log_likelihood
+        gain = p.sigma**2 / (p.alpha * spread)
+        moved = p.raw_x0 + gain * pull(self.observation.operator.transpose(inner))
+        return self._with(p, moved), log_likelihood
 
 
 class MomentMatching(_Conditioned):

@@ -244,6 +244,11 @@ class Matrix(Operator):
         return (((y @ self._axes) * gain) @ self._axes.T).astype(y.dtype)
 
 
+def inner_products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """<a, b> for each image, (N, ...) -> (N,) float64."""
+    return (a.reshape(len(a), -1) * b.reshape(len(b), -1)).sum(1, dtype=np.float64)
+
+
 def conjugate_gradients(
     product: Callable[[np.ndarray], np.ndarray],
     y: np.ndarray,
@@ -258,8 +263,7 @@ def conjugate_gradients(
     """
 
     def inner(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        products = (a.reshape(len(a), -1) * b.reshape(len(b), -1)).sum(1, dtype=np.float64)
-        return products.reshape(-1, *(1,) * (y.ndim - 1))
+        return inner_products(a, b).reshape(-1, *(1,) * (y.ndim - 1))
 
     v, residual, direction = np.zeros_like(y), y, y
     square = inner(y, y)

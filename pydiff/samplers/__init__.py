@@ -5,11 +5,13 @@ from .base import Sampler, Step
 from .ddim import DDIM
 from .ddpm import DDPM
 from .dps import DPS, MCG
+from .editing import edit, image_to_image, slerp
 from .grids import GRIDS, make_grid
 from .loop import sample
 from .registry import SAMPLERS, make_sampler
 from .repaint import RePaint
 from .replacement import Replacement
+from .twisted import TwistedSMC
 
 __all__ = [
     "DDIM",
@@ -22,8 +24,12 @@ __all__ = [
     "SAMPLERS",
     "Sampler",
     "Step",
+    "TwistedSMC",
+    "edit",
     "grids",
+    "image_to_image",
     "make_grid",
     "make_sampler",
     "sample",
+    "slerp",
 ]
