@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from .autograd import no_grad as no_grad
     from .config import num_threads as num_threads
     from .config import set_num_threads as set_num_threads
+    from .diffusion import guidance as guidance
     from .diffusion import schedules as schedules
     from .diffusion.denoiser import Denoiser as Denoiser
     from .pipelines import Pipeline as Pipeline
@@ -50,6 +51,7 @@ _HOME = {
     "diffusion": "pydiff.diffusion",
     "errors": "pydiff.errors",
     "gradcheck": "pydiff.testing",
+    "guidance": "pydiff.diffusion.guidance",
     "io": "pydiff.io",
     "nn": "pydiff.nn",
     "no_grad": "pydiff.autograd",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +60,12 @@ class Prediction:
         prediction = cls(x, None, None, *levels, variance)
         prediction._linear, prediction._threshold = (*coefficients, output), threshold
         return prediction
+
+    def replace(self, **changes: Any) -> Prediction:
+        """A copy with other values of the constructor's arguments."""
+        names = ("x", "x0", "raw_x0", "alpha", "sigma", "variance", "other_eps")
+        kept = {name: getattr(self, name) for name in names if name not in changes}
+        return Prediction(**kept, **changes)
 
     @property
     def raw_x0(self) -> np.ndarray:

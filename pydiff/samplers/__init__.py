@@ -12,6 +12,8 @@ from .dpm_solver import DPMSolver
 from .dpmpp_2s_ancestral import DPMpp2SAncestral
 from .dpmpp_multistep import DPMpp2M, DPMpp2MSDE, DPMpp3M, DPMpp3MSDE
 from .dpmpp_sde import DPMppSDE
+from .dps import DPS, MCG
+from .editing import edit, image_to_image, slerp
 from .euler import Euler
 from .euler_ancestral import EulerAncestral
 from .grids import GRIDS, make_grid
@@ -23,8 +25,11 @@ from .loop import sample
 from .ode import ODE
 from .predictor_corrector import PredictorCorrector
 from .registry import SAMPLERS, make_sampler
+from .repaint import RePaint
+from .replacement import Replacement
 from .sde import ReverseDiffusion
 from .tcd import TCD
+from .twisted import TwistedSMC
 from .unipc import UniPC
 
 __all__ = [
@@ -58,8 +63,16 @@ __all__ = [
     "Sampler",
     "Step",
     "UniPC",
+    "DPS",
+    "MCG",
+    "RePaint",
+    "Replacement",
+    "TwistedSMC",
+    "edit",
     "grids",
+    "image_to_image",
     "make_grid",
     "make_sampler",
     "sample",
+    "slerp",
 ]

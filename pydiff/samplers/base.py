@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ..diffusion.noise_schedule import NoiseSchedule
+from ..diffusion.denoiser import Predictor as Predictor
 from ..diffusion.prediction import Prediction
 
 Noise = Callable[[], np.ndarray]
-
-
-class Predictor(Protocol):
-    """The part of a Denoiser that samplers use; guidance wrappers offer the same."""
-
-    @property
-    def schedule(self) -> NoiseSchedule:
-        """alpha, sigma and log-SNR at any time."""
-
-    def predict(self, x: np.ndarray, t: float) -> Prediction:
-        """x_0 and the noise at x (N, ...), time t."""
 
 
 class Step(NamedTuple):
