@@ -3,48 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..autograd import Tensor, no_grad
 from ..errors import ConfigError, ShapeError
 from .noise_schedule import NoiseSchedule, as_float
-from .parameterization import PREDICTIONS, check_prediction, combine, to_x0
+from .parameterization import check_prediction, combine, x0_coefficients
+from .prediction import Prediction
 
 Pullback = Callable[[np.ndarray], np.ndarray]  # v -> v^T J
-
-# Below this sigma x_t equals x_0 to double precision, and no noise can be seen in it.
-_NO_NOISE = 1e-12
-
-
-class Prediction(NamedTuple):
-    """What a model says at x_t: x0 after thresholding, raw_x0 before it.
-
-    x, x0 and raw_x0 (N, ...) share one shape and dtype; x0 is raw_x0 where nothing is clipped.
-    variance: the second half of the output of a network that learned its variance, like x; None
-    for all others. other_eps: a noise that samplers shall take instead of the one that x_0 implies
-    (CFG++).
-    """
-
-    x: np.ndarray
-    x0: np.ndarray
-    raw_x0: np.ndarray
-    alpha: float
-    sigma: float
-    variance: np.ndarray | None = None
-    other_eps: np.ndarray | None = None
-
-    @property
-    def eps(self) -> np.ndarray:
-        """The predicted noise, of the raw x_0: x_t = alpha raw_x0 + sigma eps."""
-        return self.noise_for(self.raw_x0) if self.other_eps is None else self.other_eps
-
-    def noise_for(self, x0: np.ndarray) -> np.ndarray:
-        """The noise that makes x_t out of this x_0; 0 where x_t holds none."""
-        if self.sigma < _NO_NOISE:
-            return np.zeros_like(self.x)
-        return combine((1.0 / self.sigma, -self.alpha / self.sigma), (self.x, x0))
 
 
 class Denoiser:
@@ -109,7 +78,7 @@ class Denoiser:
         differentiated.
         """
         prediction, pulled = self._differentiated(x, t)
-        from_x, from_output = PREDICTIONS[self.prediction].x0(prediction.alpha, prediction.sigma)
+        from_x, from_output = x0_coefficients(self.prediction, prediction.alpha, prediction.sigma)
 
         def pull(v: np.ndarray) -> np.ndarray:
             padded = np.concatenate([v, np.zeros_like(v)], -1) if self.learned_variance else v
@@ -149,10 +118,10 @@ class Denoiser:
         return t if self.timestep is None else self.timestep(t)
 
     def _prediction(self, x: np.ndarray, t: float, output: Any) -> Prediction:
-        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        levels = self.schedule.alpha(t), self.schedule.sigma(t)
         output, variance = self._split(x, t, _as_array(output))
-        raw = to_x0(self.prediction, output, x, alpha, sigma)
-        return Prediction(x, self.threshold(raw), raw, alpha, sigma, variance)
+        coefficients = x0_coefficients(self.prediction, *levels)
+        return Prediction.of_output(x, output, coefficients, levels, self._threshold, variance)
 
     def _split(
         self, x: np.ndarray, t: float, output: np.ndarray

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd import Tensor
 from ..errors import ConfigError, NonFiniteError
 from .noise_schedule import NoiseSchedule
 from .process import posterior, transition
@@ -47,17 +48,20 @@ def reverse_std(
     return np.exp(0.5 * interpolate(given, low, high))
 
 
-def given_variance(kind: str, learned: np.ndarray | None) -> np.ndarray:
-    """What the network learned, or an error that says why it cannot be that."""
+def given_variance(kind: str, learned: Any) -> Any:
+    """What the network learned (an array or a Tensor), or an error that says why it cannot be."""
     if learned is None:
         raise ConfigError(
             f"variance = {kind!r}, but the model gives no variance: it must return twice the "
             "channels and the Denoiser be made with learned_variance=True; or use fixed_small"
         )
-    if kind == "learned" and not (learned >= 0.0).all():
-        raise NonFiniteError(
-            "variance = 'learned': the model's variance is negative or NaN somewhere; 'learned' "
-            "takes it as it is, 'learned_range' as a place between two bounds"
+    values = learned.data if isinstance(learned, Tensor) else learned
+    if not np.isfinite(values).all():
+        raise NonFiniteError(f"variance = {kind!r}: the model's variance is not finite somewhere")
+    if kind == "learned" and (values < 0.0).any():
+        raise ConfigError(
+            f"variance = 'learned', but the model's variance is {values.min():g} somewhere; "
+            "learned takes it as it is, learned_range as a place between two bounds"
         )
     return learned
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..diffusion.parameterization import combine
 from ..diffusion.process import posterior
 from ..diffusion.variance import check_variance, reverse_std
 from .base import Noise, Predictor, Sampler, Step
@@ -49,8 +48,7 @@ class DDPM(Sampler):
         p = denoiser.predict(x, t)
         mean = posterior(denoiser.schedule, t_next, t)
         if mean.variance == 0.0:
-            return Step(combine((mean.from_x, mean.from_x0), (x, p.x0)), p.x0)
+            return Step(p.mix(mean.from_x0, 0.0, (mean.from_x, x)), p)
         std, z = reverse_std(self.variance, denoiser.schedule, t_next, t, p.variance), noise()
-        if not isinstance(std, float):
-            std, z = 1.0, std * z
-        return Step(combine((mean.from_x, mean.from_x0, std), (x, p.x0, z)), p.x0)
+        drawn = (std, z) if isinstance(std, float) else (1.0, std * z)
+        return Step(p.mix(mean.from_x0, 0.0, (mean.from_x, x), drawn), p)

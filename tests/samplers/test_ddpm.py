@@ -100,9 +100,11 @@ def test_learned_takes_the_variance_itself() -> None:
     y = sample(learned(x0, variance), x_init=x, sampler=DDPM("learned"), **options)
     back = posterior(SCHEDULE, 300, 700)
     np.testing.assert_allclose(y, back.from_x * x + back.from_x0 * x0 + [[0.2, 0.0]], rtol=1e-12)
-    for bad in (-variance, variance * np.nan):
-        with pytest.raises(NonFiniteError, match="learned_range"):
-            sample(learned(x0, bad), x_init=x, sampler=DDPM("learned"), **options)
+    with pytest.raises(ConfigError, match=r"is -0\.04 somewhere"):
+        sample(learned(x0, -variance), x_init=x, sampler=DDPM("learned"), **options)
+    for kind in ("learned", "learned_range"):
+        with pytest.raises(NonFiniteError, match="variance is not finite"):
+            sample(learned(x0, variance * np.nan), x_init=x, sampler=DDPM(kind), **options)
 
 
 @pytest.mark.parametrize("variance", ["learned", "learned_range"])
