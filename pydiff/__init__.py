@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from .autograd import no_grad as no_grad
     from .config import num_threads as num_threads
     from .config import set_num_threads as set_num_threads
+    from .diffusion import likelihood as likelihood
     from .diffusion import schedules as schedules
     from .diffusion.denoiser import Denoiser as Denoiser
     from .pipelines import Pipeline as Pipeline
@@ -51,6 +52,7 @@ _HOME = {
     "errors": "pydiff.errors",
     "gradcheck": "pydiff.testing",
     "io": "pydiff.io",
+    "likelihood": "pydiff.diffusion.likelihood",
     "nn": "pydiff.nn",
     "no_grad": "pydiff.autograd",
     "num_threads": "pydiff.config",
