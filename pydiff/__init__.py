@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from .config import num_threads as num_threads
     from .config import set_num_threads as set_num_threads
     from .diffusion import guidance as guidance
+    from .diffusion import likelihood as likelihood
     from .diffusion import schedules as schedules
     from .diffusion.denoiser import Denoiser as Denoiser
     from .pipelines import Pipeline as Pipeline
@@ -53,6 +54,7 @@ _HOME = {
     "gradcheck": "pydiff.testing",
     "guidance": "pydiff.diffusion.guidance",
     "io": "pydiff.io",
+    "likelihood": "pydiff.diffusion.likelihood",
     "nn": "pydiff.nn",
     "no_grad": "pydiff.autograd",
     "num_threads": "pydiff.config",
