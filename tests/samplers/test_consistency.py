@@ -42,7 +42,7 @@ def test_a_consistency_function_is_sampled_exactly(schedule: NoiseSchedule, step
 
 @pytest.mark.parametrize("steps", [1, 4, 10])
 def test_lcm_is_exact_but_for_its_boundary_scalings(steps: int) -> None:
-    options: dict[str, Any] = {"denoiser": consistent(ZERO_SNR), "spacing": "lcm"}
+    options: dict[str, Any] = {"denoiser": consistent(ZERO_SNR), "spacing": grids.lcm}
     moments = linear_moments(DATA, ZERO_SNR, LCM(), steps, **options)
     assert moments == (pytest.approx(0.3, rel=1e-4), pytest.approx(0.25, rel=1e-4))
 
@@ -114,7 +114,7 @@ def test_the_last_step_draws_nothing(sampler: Sampler) -> None:
         asked.append(step)
         return np.zeros(shape)
 
-    sample(DATA.denoiser(VP), (4, 1), sampler, steps=4, spacing="lcm", noise=noise)
+    sample(DATA.denoiser(VP), (4, 1), sampler, steps=4, spacing=grids.lcm, noise=noise)
     assert asked == [0, 1, 2]
 
 
