@@ -53,13 +53,18 @@ def to_x0(prediction: str, output: np.ndarray, x: np.ndarray, alpha: Any, sigma:
     output and x (N, ...) of one shape; alpha and sigma floats, or (N,) with one level per image.
     Raises ConfigError where the output says nothing about x_0: epsilon and score at alpha = 0.
     """
+    return combine(x0_coefficients(prediction, alpha, sigma), (x, output))
+
+
+def x0_coefficients(prediction: str, alpha: Any, sigma: Any) -> tuple[Any, Any]:
+    """(c_x, c_out) of x_0 = c_x x_t + c_out output; alpha, sigma and errors as in `to_x0`."""
     rule = PREDICTIONS[check_prediction(prediction)]
     if prediction in ("epsilon", "score") and _any_zero(alpha):
         raise ConfigError(
             f"alpha = 0 (zero terminal SNR): a prediction of {prediction!r} leaves x_0 undetermined"
             " there; use a v_prediction or sample model, or start at an earlier time"
         )
-    return combine(rule.x0(alpha, sigma), (x, output))
+    return rule.x0(alpha, sigma)
 
 
 def target(prediction: str, x0: np.ndarray, eps: np.ndarray, alpha: Any, sigma: Any) -> np.ndarray:

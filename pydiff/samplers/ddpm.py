@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..diffusion.parameterization import combine
 from ..diffusion.process import posterior, transition
 from ..errors import ConfigError
 from .base import Noise, Predictor, Sampler, Step
@@ -46,12 +45,12 @@ class DDPM(Sampler):
         self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise
     ) -> Step:
         """Algorithm 2, lines 3 and 4."""
-        x0 = denoiser.predict(x, t).x0
+        p = denoiser.predict(x, t)
         mean = posterior(denoiser.schedule, t_next, t)
         if mean.variance == 0.0:
-            return Step(combine((mean.from_x, mean.from_x0), (x, x0)), x0)
+            return Step(p.mix(mean.from_x0, 0.0, (mean.from_x, x)), p)
         variance = mean.variance
         if self.variance == "fixed_large":
             variance = transition(denoiser.schedule, t_next, t).variance
-        coefficients = (mean.from_x, mean.from_x0, math.sqrt(variance))
-        return Step(combine(coefficients, (x, x0, noise())), x0)
+        drawn = (math.sqrt(variance), noise())
+        return Step(p.mix(mean.from_x0, 0.0, (mean.from_x, x), drawn), p)

@@ -6,8 +6,25 @@ from ..errors import ConfigError
 from .base import Sampler
 from .ddim import DDIM
 from .ddpm import DDPM
+from .dpm2 import DPM2, DPM2Ancestral
+from .dpmpp_2s_ancestral import DPMpp2SAncestral
+from .dpmpp_sde import DPMppSDE
+from .euler import Euler
+from .euler_ancestral import EulerAncestral
+from .heun import Heun
 
-SAMPLERS: dict[str, type[Sampler]] = {cls.name: cls for cls in (DDPM, DDIM)}
+_CLASSES: tuple[type[Sampler], ...] = (
+    DDPM,
+    DDIM,
+    Euler,
+    EulerAncestral,
+    Heun,
+    DPM2,
+    DPM2Ancestral,
+    DPMpp2SAncestral,
+    DPMppSDE,
+)
+SAMPLERS: dict[str, type[Sampler]] = {cls.name: cls for cls in _CLASSES}
 
 
 def make_sampler(sampler: object) -> Sampler:

@@ -1,0 +1,83 @@
+"""DPM-Solver++ for the reverse SDE, one step at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..diffusion.parameterization import combine
+from .base import Noise, Predictor, Step
+from .euler_ancestral import Ancestral
+from .levels import Level, level
+from .moves import ancestral, midpoint
+from .options import check_flag
+
+
+@dataclass(frozen=True)
+class DPMppSDE(Ancestral):
+    """x' = (down / sigma) x + (alpha' - alpha down / sigma) x_0 + s_noise up z, x_0 from mid-step.
+
+    Unlike the ancestral methods, the middle is a point of the SDE too, with noise of its own.
+    brownian: the noise of the half and of the whole step are those of one Brownian path, which the
+    second order needs; False draws them independently, as happens where a list of draws
+    replaces diffusers' Brownian tree. Other options: see Ancestral.
+    """
+
+    brownian: bool = True
+
+    name: ClassVar[str] = "dpmpp_sde"
+    paper: ClassVar[str] = (
+        "Lu et al. 2022, DPM-Solver++, arXiv 2211.01095, section 5 (SDE-DPM-Solver++); Crowson "
+        "2022, k-diffusion, sample_dpmpp_sde with r = 1/2"
+    )
+    evaluations: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_flag("brownian", self.brownian)
+
+    @property
+    def order(self) -> int:
+        """2 without noise, else weak order 1."""
+        return 1 if self.eta else 2
+
+    def step(
+        self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise
+    ) -> Step:
+        """To the middle, and from the start with what is predicted there."""
+        schedule = denoiser.schedule
+        start, end = level(schedule, t), level(schedule, t_next)
+        p = denoiser.predict(x, t)
+        if end.sigma == 0.0:
+            return Step(combine((end.alpha,), (p.x0,)), p.x0)
+        middle = midpoint(schedule, start, end, end.sigma)
+        first = noise() if self.eta else None
+        q = denoiser.predict(self._to(start, middle, x, p.x0, first), middle.t)
+        whole = self._whole(first, start, middle, end, noise)
+        return Step(self._to(start, end, x, q.x0, whole), p.x0)
+
+    def _to(
+        self, start: Level, end: Level, x: np.ndarray, x0: np.ndarray, z: np.ndarray | None
+    ) -> np.ndarray:
+        down, up = ancestral(start, end, self.eta)
+        kept = down / start.sigma
+        coefficients = (kept, end.alpha - kept * start.alpha)
+        if z is None:
+            return combine(coefficients, (x, x0))
+        return combine((*coefficients, up * self.s_noise), (x, x0, z))
+
+    def _whole(
+        self, first: np.ndarray | None, start: Level, middle: Level, end: Level, noise: Noise
+    ) -> np.ndarray | None:
+        """The noise of the whole step, whose first part is known.
+
+        The noise of the exact solution is a martingale in lambda; its variance grows as the SNR.
+        """
+        if first is None or not self.brownian:
+            return first if first is None else noise()
+        snr = [math.exp(2.0 * (at.half_log_snr - end.half_log_snr)) for at in (start, middle)]
+        share = (snr[1] - snr[0]) / (1.0 - snr[0])
+        return combine((math.sqrt(share), math.sqrt(1.0 - share)), (first, noise()))
