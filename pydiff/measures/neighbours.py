@@ -10,11 +10,11 @@ from .points import Features, as_pair, checked_count, neighbours, with_features
 
 
 class NearestTraining(NamedTuple):
-    """For each of N samples: distance (N,) to the nearest training point, its index (N,), and
+    """For each of N samples: distance (N,) to the nearest training point, which one that is, (N,), and
     ratio (N,), that distance over the mean distance to the k nearest ones."""
 
     distance: np.ndarray
-    index: np.ndarray
+    nearest: np.ndarray
     ratio: np.ndarray
 
     def copies(self, threshold: float = 0.5) -> float:
@@ -41,4 +41,4 @@ def nearest_training(
     found = neighbours(a, b, checked_count("k", k, 2, len(b)))
     distance, mean = found.distance[:, 0], found.distance.mean(axis=1)
     ratio = np.divide(distance, mean, out=np.zeros_like(mean), where=mean > 0.0)
-    return NearestTraining(distance, found.index[:, 0], ratio)
+    return NearestTraining(distance, found.nearest[:, 0], ratio)

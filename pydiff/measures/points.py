@@ -74,10 +74,10 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 class Neighbours(NamedTuple):
-    """Distances (N, k), nearest first, and the indices (N, k) of the neighbours."""
+    """Distances (N, k), nearest first, and which of the others they are, (N, k)."""
 
     distance: np.ndarray
-    index: np.ndarray
+    nearest: np.ndarray
 
 
 def neighbours(a: np.ndarray, b: np.ndarray | None, k: int) -> Neighbours:

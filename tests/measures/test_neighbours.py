@@ -68,7 +68,7 @@ def test_copies_are_found() -> None:
     copied = training[:25] + 0.01 * draws(4, 25, 64)
     found = measures.nearest_training(np.concatenate((fresh, copied)), training)
     assert found.copies() == 0.2
-    np.testing.assert_array_equal(found.index[100:], np.arange(25))
+    np.testing.assert_array_equal(found.nearest[100:], np.arange(25))
     expected = np.linalg.norm(copied - training[:25], axis=1)
     np.testing.assert_allclose(found.distance[100:], expected, rtol=1e-9)
     same = measures.nearest_training(training, training)
