@@ -20,7 +20,7 @@ from .loop import sample
 from .ode import ODE
 from .predictor_corrector import PredictorCorrector
 from .registry import SAMPLERS, make_sampler
-from .sde import EulerMaruyama, ReverseDiffusion
+from .sde import ReverseDiffusion
 from .tcd import TCD
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "LCM",
     "ODE",
     "PredictorCorrector",
-    "EulerMaruyama",
     "ReverseDiffusion",
     "TCD",
     "DPM2",

@@ -70,8 +70,8 @@ class DPMAdaptive(Ancestral):
 
     @property
     def order(self) -> int:
-        """That of the better solver; with noise weak order 1."""
-        return 1 if self.eta else self.solver_order
+        """That of the better solver."""
+        return self.solver_order
 
     @property
     def evaluations(self) -> int:
@@ -89,11 +89,11 @@ class DPMAdaptive(Ancestral):
         if start.sigma <= last.sigma:  # as noisy as the last level: x_0 is next
             return Step(combine((schedule.alpha(t_next),), (p.x0,)), p.x0, state)
         if start.alpha == 0.0:
-            early = level_at(schedule, min(_EARLIEST, last.half_log_snr))
+            early = last if last.half_log_snr <= _EARLIEST else level_at(schedule, _EARLIEST)
             return Step(move(p, early.alpha, early.sigma), p.x0, state, early.t)
         check_progress(start.half_log_snr, state.h)
-        short = state.h < last.half_log_snr - start.half_log_snr
-        end = level_at(schedule, start.half_log_snr + state.h) if short else last
+        half = start.half_log_snr + state.h
+        end = level_at(schedule, half) if half < last.half_log_snr else last
         down = min(math.log(end.alpha / ancestral(start, end, self.eta)[0]), last.half_log_snr)
         y = combine((1.0 / start.alpha,), (x,))
         low, high = self._both(denoiser, y, implied_noise(p), start.half_log_snr, down)

@@ -44,11 +44,13 @@ def ancestral(start: Level, end: Level, eta: float) -> tuple[float, float]:
 def midpoint(schedule: NoiseSchedule, start: Level, end: Level, down: float) -> Level:
     """The level halfway in log(sigma / alpha) from `start` to (alpha of `end`, down), down > 0.
 
-    Where alpha = 0 at the start there is no such level: then halfway in time.
+    Where alpha = 0 at the start there is no such level: then halfway in time. Otherwise it is not
+    beyond `end` (where it lies if eta = 1), unless the model sees such levels.
     """
     if math.isinf(start.half_log_snr):
         return level(schedule, 0.5 * (start.t + end.t))
-    return level_at(schedule, 0.5 * (start.half_log_snr + math.log(end.alpha / down)))
+    half = 0.5 * (start.half_log_snr + math.log(end.alpha / down))
+    return level_at(schedule, min(half, max(end.half_log_snr, _least_noisy(schedule).half_log_snr)))
 
 
 def ends(
@@ -67,4 +69,8 @@ def ask_midway(denoiser: Predictor, p: Prediction, middle: Level) -> Prediction:
 def level_before(schedule: NoiseSchedule, t: float) -> Level:
     """The level of t, or where that is clean data the least noisy one that the model sees."""
     end = level(schedule, t)
-    return end if end.sigma > 0.0 else level(schedule, schedule.t_first)
+    return end if end.sigma > 0.0 else _least_noisy(schedule)
+
+
+def _least_noisy(schedule: NoiseSchedule) -> Level:
+    return level(schedule, schedule.t_first)

@@ -126,7 +126,9 @@ class _Field:
             return self.start
         if angle <= self.end_angle:
             return self.end
-        return level_at(self._denoiser.schedule, -math.log(math.tan(angle)))
+        half = -math.log(math.tan(angle))
+        half = min(max(half, self.start.half_log_snr), self.end.half_log_snr)
+        return level_at(self._denoiser.schedule, half)
 
 
 def _angle(at: Level) -> float:

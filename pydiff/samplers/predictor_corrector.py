@@ -21,17 +21,17 @@ class PredictorCorrector(Sampler):
     """n_corrector_steps Langevin updates at t, then a step of the reverse SDE to t'.
 
     predictor: euler_maruyama, reverse_diffusion, ancestral or none.
-    corrector: langevin, whose step a = 2 c (snr |z| / |s|)^2 has a fixed signal-to-noise ratio
-    (Algorithm 4 and 5); ald, a = 2 c (snr sigma)^2, that of annealed Langevin dynamics; or none.
-    c is 1 - beta_t of the step, which is 1 where alpha is constant. An update is
-    x + a s + sqrt(2 a) z.
-    snr: 0.16 for VE on CIFAR-10 in the paper, 0.01 for VP.
-    per_image: |z| and |s| of each image, as in the paper; False takes the mean norms of the batch,
-    as score_sde and diffusers' ScoreSdeVe, whose images depend on the batch they are drawn in.
+    corrector: an update is x + a s + sqrt(2 a) z. ald, that of annealed Langevin dynamics:
+    a = 2 c (snr sigma)^2, c = 1 - beta_t of the step, which is 1 where alpha is constant;
+    langevin: a = 2 c (snr |z| / |s|)^2 (Algorithms 4 and 5), whose step depends on x: good in
+    many dimensions, where the norms hardly vary, far off in few; or none.
+    snr: in the paper 0.16 for VE on CIFAR-10, 0.01 for VP.
+    per_image: langevin takes |z| and |s| of each image, as in the paper; False takes the mean norms
+    of the batch, as score_sde and diffusers' ScoreSdeVe, whose images depend on their batch.
     """
 
     predictor: str = "reverse_diffusion"
-    corrector: str = "langevin"
+    corrector: str = "ald"
     snr: float = 0.16
     n_corrector_steps: int = 1
     per_image: bool = True

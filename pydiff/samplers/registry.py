@@ -19,7 +19,7 @@ from .langevin import AnnealedLangevin, Langevin
 from .lcm import LCM
 from .ode import ODE
 from .predictor_corrector import PredictorCorrector
-from .sde import EulerMaruyama, ReverseDiffusion
+from .sde import ReverseDiffusion
 from .tcd import TCD
 
 _CLASSES: tuple[type[Sampler], ...] = (
@@ -37,7 +37,6 @@ _CLASSES: tuple[type[Sampler], ...] = (
     DDIMInverse,
     Langevin,
     AnnealedLangevin,
-    EulerMaruyama,
     ReverseDiffusion,
     PredictorCorrector,
     LCM,
