@@ -10,8 +10,8 @@ from .points import Features, as_pair, checked_count, neighbours, with_features
 
 
 class NearestTraining(NamedTuple):
-    """For each of N samples: distance (N,) to the nearest training point, which one that is, (N,), and
-    ratio (N,), that distance over the mean distance to the k nearest ones."""
+    """For each of N samples: distance (N,) to the nearest training point, which one that is,
+    nearest (N,), and ratio (N,), that distance over the mean distance to the k nearest ones."""
 
     distance: np.ndarray
     nearest: np.ndarray
