@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from . import diffusion as diffusion
     from . import errors as errors
     from . import io as io
+    from . import measures as measures
     from . import nn as nn
     from . import ops as ops
     from . import pipelines as pipelines
@@ -55,6 +56,7 @@ _HOME = {
     "guidance": "pydiff.diffusion.guidance",
     "io": "pydiff.io",
     "likelihood": "pydiff.diffusion.likelihood",
+    "measures": "pydiff.measures",
     "nn": "pydiff.nn",
     "no_grad": "pydiff.autograd",
     "num_threads": "pydiff.config",
