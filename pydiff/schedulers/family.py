@@ -1,0 +1,83 @@
+"""What the classes of schedulers share: how a config becomes schedule, sampler, course, denoiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ..diffusion import Denoiser, NoiseSchedule, schedules
+from ..diffusion.noise_schedule import DiscreteSchedule
+from ..samplers import SAMPLERS, Sampler
+from ..samplers.base import Predictor
+from .options import Option, Options
+from .sigmas import Course
+
+Model = Callable[[np.ndarray, Any], Any]
+Told = Callable[[Any], Any]
+
+
+class Courses(Protocol):
+    """(steps, mu) -> the course of a run; mu is the dynamic shift, for classes that have it."""
+
+    def __call__(self, steps: int, mu: float | None) -> Course: ...
+
+
+class Parts(NamedTuple):
+    """A scheduler taken apart.
+
+    told: the timestep at any time of the schedule, for times that are not in the course.
+    predictor: (model, told) -> the Denoiser in the coordinates of the schedule.
+    """
+
+    schedule: NoiseSchedule
+    sampler: Sampler
+    course: Courses
+    told: Told
+    predictor: Callable[[Model, Told], Predictor]
+
+
+class Family(NamedTuple):
+    """One class of diffusers: its options, and what they amount to.
+
+    build gets the checked options, and whether to do as diffusers does where that departs from
+    the paper.
+    """
+
+    options: Mapping[str, Option]
+    build: Callable[[Options, bool], Parts]
+
+
+def training_schedule(options: Options) -> DiscreteSchedule:
+    """The chain that the model was trained on."""
+    return schedules.from_config(options)
+
+
+def sampler(name: str, **options: Any) -> Sampler:
+    """The sampler of that name in the registry."""
+    return SAMPLERS[name](**options)
+
+
+def clip(options: Options, data_std: float = 1.0) -> Any:
+    """The `clip` of a Denoiser whose x_0 is in units of data_std."""
+    if options.get("thresholding"):
+        from ..diffusion import thresholding
+        rule = thresholding.dynamic(
+            options["dynamic_thresholding_ratio"], options["sample_max_value"]
+        )
+        return rule if data_std == 1.0 else lambda x0: rule(data_std * x0) / data_std
+    return options["clip_sample_range"] if options.get("clip_sample") else None
+
+
+def denoiser(options: Options, schedule: NoiseSchedule) -> Callable[[Model, Told], Denoiser]:
+    """The usual predictor: the model sees the state itself."""
+    prediction = {"flow_prediction": "flow"}.get(options["prediction_type"])
+    learned = options.get("variance_type") in ("learned", "learned_range")
+    bound = clip(options)
+
+    def build(model: Model, told: Told) -> Denoiser:
+        name = prediction or options["prediction_type"]
+        return Denoiser(model, schedule, name, bound, told, learned)
+
+    return build
