@@ -46,11 +46,13 @@ class Sampler:
     name: the key in SAMPLERS. paper: author, year, title, arXiv number, equation or algorithm.
     adaptive: whether it chooses its own steps between the times of the grid, which by default are
     then only the first and the last one.
+    inverse: whether it goes from data to noise: the loop then walks the grid from its end.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     adaptive: ClassVar[bool] = False
+    inverse: ClassVar[bool] = False
 
     @property
     def order(self) -> int:

@@ -47,11 +47,28 @@ def quadratic(schedule: NoiseSchedule, steps: int) -> np.ndarray:
     return np.unique((np.linspace(0, (0.8 * length) ** 0.5, steps) ** 2).astype(np.int64))[::-1]
 
 
+def lcm(schedule: NoiseSchedule, steps: int, original_inference_steps: int = 50) -> np.ndarray:
+    """Every so many of the times k T // original_inference_steps - 1, from T - 1 down.
+
+    Those are the times at which latent consistency models were distilled (Luo et al. 2023, arXiv
+    2310.04378); `original_inference_steps` as in diffusers' LCM and TCD.
+    """
+    length, count = _length(schedule, steps), original_inference_steps
+    if not steps <= count <= length:
+        raise ConfigError(
+            f"original_inference_steps = {count}; allowed: steps .. the schedule's timesteps, "
+            f"{steps} .. {length}"
+        )
+    distilled = np.arange(count, 0, -1) * (length // count) - 1
+    return distilled[np.floor(np.linspace(0, count, steps, endpoint=False)).astype(np.int64)]
+
+
 GRIDS: dict[str, Spacing] = {
     "leading": leading,
     "trailing": trailing,
     "linspace": linspace,
     "quadratic": quadratic,
+    "lcm": lcm,
 }
 
 

@@ -38,6 +38,8 @@ def sample(
 ) -> np.ndarray:
     """Run a sampler from noise to data and return x_0, (N, ...) as in `shape`.
 
+    An inverse sampler (ddim_inverse) runs from the data x_init to noise, over the same grid.
+
     denoiser: a `Denoiser` (or a guidance wrapper of one).
     shape: (N, ...), usually (N, H, W, C); may be left out with x_init.
     sampler: a name in `samplers.SAMPLERS`, or an object such as `samplers.DDIM(eta=0.5)`.
@@ -71,6 +73,10 @@ def sample(
     times = make_grid(denoiser.schedule, steps, spacing, grid)
     if chosen.adaptive and grid is None:
         times = [times[0], times[-1]]
+    if chosen.inverse:
+        times.reverse()
+        if x_init is None:
+            raise ConfigError(f"{chosen.name} goes from data to noise; pass the data as x_init")
     if callback is not None and not callable(callback):
         raise ConfigError(f"callback must be callable, got {type(callback).__name__}")
     x = _initial(denoiser.schedule, times[0], shape, x_init, seed, first_image)

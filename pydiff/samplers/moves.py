@@ -62,3 +62,9 @@ def ends(
 def ask_midway(denoiser: Predictor, p: Prediction, middle: Level) -> Prediction:
     """The prediction at the middle of a step, reached by a step of Euler."""
     return denoiser.predict(move(p, middle.alpha, middle.sigma), middle.t)
+
+
+def level_before(schedule: NoiseSchedule, t: float) -> Level:
+    """The level of t, or where that is clean data the least noisy one that the model sees."""
+    end = level(schedule, t)
+    return end if end.sigma > 0.0 else level(schedule, schedule.t_first)

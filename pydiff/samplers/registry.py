@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from ..errors import ConfigError
 from .base import Sampler
+from .consistency import Consistency
 from .ddim import DDIM
+from .ddim_inverse import DDIMInverse
 from .ddpm import DDPM
 from .dpm2 import DPM2, DPM2Ancestral
+from .dpm_adaptive import DPMAdaptive
 from .dpmpp_2s_ancestral import DPMpp2SAncestral
 from .dpmpp_sde import DPMppSDE
 from .euler import Euler
 from .euler_ancestral import EulerAncestral
 from .heun import Heun
+from .langevin import AnnealedLangevin, Langevin
+from .lcm import LCM
+from .ode import ODE
+from .predictor_corrector import PredictorCorrector
+from .sde import EulerMaruyama, ReverseDiffusion
+from .tcd import TCD
 
 _CLASSES: tuple[type[Sampler], ...] = (
     DDPM,
@@ -23,6 +32,17 @@ _CLASSES: tuple[type[Sampler], ...] = (
     DPM2Ancestral,
     DPMpp2SAncestral,
     DPMppSDE,
+    DPMAdaptive,
+    ODE,
+    DDIMInverse,
+    Langevin,
+    AnnealedLangevin,
+    EulerMaruyama,
+    ReverseDiffusion,
+    PredictorCorrector,
+    LCM,
+    TCD,
+    Consistency,
 )
 SAMPLERS: dict[str, type[Sampler]] = {cls.name: cls for cls in _CLASSES}
 
