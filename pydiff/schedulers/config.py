@@ -11,15 +11,15 @@ from typing import Any
 from ..errors import ConfigError
 from ..io import read_config
 from ..samplers import Sampler
-from . import dpm_classes, k_diffusion
+from . import discrete, k_diffusion
 from .family import Family
 from .options import checked
 from .scheduler import Scheduler
 
 FILE = "scheduler_config.json"
 SCHEDULERS: dict[str, Family] = {
+    **discrete.FAMILIES,
     **k_diffusion.FAMILIES,
-    **dpm_classes.FAMILIES,
 }
 
 

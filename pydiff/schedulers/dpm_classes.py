@@ -14,6 +14,7 @@ from .options import (
     FALSE,
     FINAL_SIGMAS,
     FLOW_SIGMAS,
+    MIDPOINT,
     RESPACED,
     SHIFTING,
     THRESHOLDING,
@@ -37,8 +38,6 @@ _LEARNED = {
     "variance_type": Option(None, choice(None, "learned", "learned_range")),
     "lambda_min_clipped": Option(-math.inf, number(closed=True)),
 }
-_MIDPOINT = choice("midpoint", "heun", logrho="midpoint", bh1="midpoint", bh2="midpoint")
-
 _MULTISTEP = {
     **_COMMON,
     **SHIFTING,
@@ -48,7 +47,7 @@ _MULTISTEP = {
         "dpmsolver++",
         choice("dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++", deis="dpmsolver++"),
     ),
-    "solver_type": Option("midpoint", _MIDPOINT),
+    "solver_type": Option("midpoint", MIDPOINT),
     "lower_order_final": TRUE,
     "euler_at_final": FALSE,
     "use_lu_lambdas": FALSE,
@@ -64,7 +63,7 @@ _SINGLESTEP = {
     "algorithm_type": Option(
         "dpmsolver++", choice("dpmsolver", "dpmsolver++", "sde-dpmsolver++", deis="dpmsolver++")
     ),
-    "solver_type": Option("midpoint", _MIDPOINT),
+    "solver_type": Option("midpoint", MIDPOINT),
     "lower_order_final": FALSE,
     **FINAL_SIGMAS,
 }

@@ -70,14 +70,26 @@ def clip(options: Options, data_std: float = 1.0) -> Any:
     return options["clip_sample_range"] if options.get("clip_sample") else None
 
 
-def denoiser(options: Options, schedule: NoiseSchedule) -> Callable[[Model, Told], Denoiser]:
+def denoiser(
+    options: Options, schedule: NoiseSchedule, clips: bool = True
+) -> Callable[[Model, Told], Denoiser]:
     """The usual predictor: the model sees the state itself."""
-    prediction = {"flow_prediction": "flow"}.get(options["prediction_type"])
+    prediction = options["prediction_type"]
+    prediction = "flow" if prediction == "flow_prediction" else prediction
     learned = options.get("variance_type") in ("learned", "learned_range")
-    bound = clip(options)
+    bound = clip(options) if clips else None
 
     def build(model: Model, told: Told) -> Denoiser:
-        name = prediction or options["prediction_type"]
-        return Denoiser(model, schedule, name, bound, told, learned)
+        return Denoiser(model, schedule, prediction, bound, told, learned)
 
     return build
+
+
+def negative(model: Model) -> Model:
+    """The model with its output's sign turned."""
+
+    def turned(x: np.ndarray, t: Any) -> Any:
+        output = model(x, t)
+        return -(output.numpy() if hasattr(output, "numpy") else output)
+
+    return turned

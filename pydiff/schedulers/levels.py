@@ -112,6 +112,34 @@ class Flow(LevelSchedule):
         return -1.0 / self.alpha(t)
 
 
+@dataclass(frozen=True)
+class Angular(LevelSchedule):
+    """alpha = cos(pi t / 2), sigma = sin(pi t / 2), 0 <= t <= 1 (Crowson 2022, v-diffusion)."""
+
+    def alpha(self, t: Any) -> Any:
+        """cos(pi t / 2), 0 at t = 1."""
+        return _sine(1.0 - _level(t))
+
+    def sigma(self, t: Any) -> Any:
+        """sin(pi t / 2)."""
+        return _sine(_level(t))
+
+    def time(self, log_snr: Any) -> Any:
+        """The angle of (alpha, sigma), in quarter turns."""
+        ratio = np.exp(-0.5 * np.asarray(log_snr, np.float64))
+        return (np.arctan(ratio) * (2.0 / math.pi))[()]
+
+    def log_alpha_rate(self, t: Any) -> Any:
+        """-pi / 2 tan(pi t / 2)."""
+        return -0.5 * math.pi * self.sigma(t) / self.alpha(t)
+
+
+def _sine(t: Any) -> Any:
+    if not np.all((t >= 0.0) & (t <= 1.0)):
+        raise ConfigError(f"t = {t!r:.80} is outside the schedule: 0 to 1")
+    return np.sin(0.5 * math.pi * t) if not isinstance(t, float) else math.sin(0.5 * math.pi * t)
+
+
 def _level(t: Any) -> Any:
     """t as a float or a float64 array; ConfigError below 0."""
     values = float(t) if isinstance(t, (int, float)) else np.asarray(t, np.float64)[()]

@@ -100,6 +100,14 @@ def integers(key: str, value: Any) -> tuple[int, ...]:
     raise ConfigError(f"{key} = {value!r}; allowed: a list of integers >= 0")
 
 
+def levels(key: str, value: Any) -> tuple[float, ...]:
+    """At least two decreasing numbers from 1 to 0."""
+    good = isinstance(value, (list, tuple)) and all(type(v) in (int, float) for v in value)
+    if not good or len(value) < 2 or not 1.0 >= value[0] or not value[-1] >= 0.0:
+        raise ConfigError(f"{key} = {value!r:.80}; allowed: a list of levels, from 1 down to 0")
+    return tuple(float(v) for v in value)
+
+
 POSITIVE = number(0.0)
 FALSE = Option(False, flag)
 TRUE = Option(True, flag)
@@ -152,5 +160,6 @@ SHIFTING = {
     "use_dynamic_shifting": FALSE,
     "time_shift_type": Option("exponential", choice("exponential")),
 }
+MIDPOINT = choice("midpoint", "heun", logrho="midpoint", bh1="midpoint", bh2="midpoint")
 FINAL_SIGMAS = {"final_sigmas_type": Option("zero", choice("zero", "sigma_min"))}
 ZERO_SNR = {"rescale_betas_zero_snr": FALSE}

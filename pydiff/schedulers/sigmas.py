@@ -25,12 +25,14 @@ class Course(NamedTuple):
 class Training:
     """The noise levels sigma / alpha of a discrete chain, of time 0 .. T-1."""
 
-    # Where zero terminal SNR would be an infinite level, diffusers puts alpha_bar = 2^-24.
-    _LARGEST = math.sqrt(2.0**24 - 1.0)
-
     def __init__(self, schedule: DiscreteSchedule) -> None:
-        log_snr = schedule.log_snr(np.arange(schedule.num_train_timesteps))
-        self.sigmas = np.minimum(np.exp(-0.5 * log_snr), self._LARGEST)
+        # In the float32 of diffusers: at time 0 its rounding is 1e-4 of the level, which moves
+        # levels and the timesteps looked up from them by more than parity allows.
+        alphas = np.float32(1.0) - schedule.betas.astype(np.float32)
+        alphas_cumprod = np.cumprod(alphas, dtype=np.float64).astype(np.float32)
+        if schedule.betas[-1] == 1.0:
+            alphas_cumprod[-1] = 2.0**-24  # what diffusers puts for zero terminal SNR
+        self.sigmas = np.sqrt((1.0 - alphas_cumprod) / alphas_cumprod).astype(np.float64)
         self.log_sigmas = np.log(self.sigmas)
         self.length = len(self.sigmas)
 
@@ -128,8 +130,8 @@ def ended(sigmas: np.ndarray, end: float) -> np.ndarray:
     Where that is the last level again, in diffusers' last step the model is asked but only a
     corrector uses the answer. Times of a grid decrease, so the step gets a width without effect.
     """
-    width = 1e-7 if end == sigmas[-1] else 0.0
-    return np.append(sigmas, end * (1.0 - width))
+    repeated = math.isclose(end, sigmas[-1], rel_tol=1e-6)
+    return np.append(sigmas, sigmas[-1] * (1.0 - 1e-6) if repeated else end)
 
 
 # ---------------------------------------------------------------- rectified flow

@@ -175,7 +175,8 @@ def run_theirs(
             run.inputs.append(scaled)
             output = torch.from_numpy(channels_first(model(scaled, float(t), learned)))
             state = scheduler.step(output, t, state, **options).prev_sample
-            if getattr(scheduler, "state_in_first_order", True):
+            whole = getattr(scheduler, "state_in_first_order", True)
+            if whole or len(run.timesteps) == len(scheduler.timesteps):
                 run.states.append(channels_last(state))
     return run
 
