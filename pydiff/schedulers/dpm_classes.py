@@ -107,4 +107,8 @@ _SA = {
 }
 
 
+def multistep_sampler(options: Options) -> Sampler:
+    raise NotImplementedError
+
+
 FAMILIES: dict[str, Any] = {}

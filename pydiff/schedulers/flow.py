@@ -34,7 +34,9 @@ def _build(options: Options, compatible: bool) -> Parts:
     if not options["use_dynamic_shifting"]:
         ends = flow_shift(ends, options["shift"])
     schedule = Flow(float(ends[1]), 1.0)
-    chosen = sampler("consistency" if options["stochastic_sampling"] else "euler")
+    chosen = sampler("euler")
+    if options["stochastic_sampling"]:
+        chosen = sampler("consistency", sigma_min=0.0)
     inverted = options["invert_sigmas"]
 
     def course(steps: int, mu: float | None) -> Course:

@@ -32,17 +32,26 @@ class Training:
         alphas_cumprod = np.cumprod(alphas, dtype=np.float64).astype(np.float32)
         if schedule.betas[-1] == 1.0:
             alphas_cumprod[-1] = 2.0**-24  # what diffusers puts for zero terminal SNR
-        self.sigmas = np.sqrt((1.0 - alphas_cumprod) / alphas_cumprod).astype(np.float64)
-        self.log_sigmas = np.log(self.sigmas)
-        self.length = len(self.sigmas)
+        sigmas = np.sqrt((np.float32(1.0) - alphas_cumprod) / alphas_cumprod)
+        self.sigmas = sigmas.astype(np.float64)
+        self.log_sigmas = np.log(sigmas).astype(np.float64)
+        self.length = len(sigmas)
 
     def sigma(self, timesteps: np.ndarray) -> np.ndarray:
         """The levels at these times; between whole times on a line."""
         return np.interp(timesteps, np.arange(self.length), self.sigmas)
 
     def timestep(self, sigma: np.ndarray | float) -> np.ndarray:
-        """The fractional times of these levels: between whole times on a line in log sigma."""
-        return np.interp(np.log(np.maximum(sigma, 1e-10)), self.log_sigmas, np.arange(self.length))
+        """The fractional times of these levels: between whole times on a line in log sigma.
+
+        Some classes cut the result off, so T - 1 must come out where it does in diffusers.
+        """
+        wanted = np.log(np.maximum(sigma, 1e-10))
+        index = np.searchsorted(self.log_sigmas, wanted, side="right") - 1
+        index = index.clip(0, self.length - 2)
+        low, high = self.log_sigmas[index], self.log_sigmas[index + 1]
+        weight = ((low - wanted) / (low - high)).clip(0.0, 1.0)
+        return (1.0 - weight) * index + weight * (index + 1)
 
 
 # ---------------------------------------------------------------- spacing of timesteps
@@ -61,7 +70,7 @@ def model_timesteps(options: Options, length: int, steps: int) -> np.ndarray:
 
 def interval_timesteps(options: Options, length: int, last: int, steps: int) -> np.ndarray:
     """The upper ends of `steps` intervals below `last` (lambda_min_clipped can lower it)."""
-    spacing, offset = options["timestep_spacing"], options["steps_offset"]
+    spacing, offset = options.get("timestep_spacing", "linspace"), options.get("steps_offset", 0)
     check_steps(steps, length)
     if spacing == "linspace":
         return np.linspace(0, last - 1, steps + 1).round()[:0:-1]
@@ -91,6 +100,13 @@ def exponential(low: float, high: float, steps: int) -> np.ndarray:
     return np.exp(np.linspace(math.log(high), math.log(low), steps))
 
 
+def lu(low: float, high: float, steps: int) -> np.ndarray:
+    """Even in lambda = -log sigma (Lu et al. 2022, arXiv 2206.00927), logarithms in float32 as those
+    of the table that timesteps are looked up in."""
+    top, bottom = (float(np.log(np.float32(level))) for level in (high, low))
+    return np.exp(top + np.linspace(0.0, 1.0, steps) * (bottom - top))
+
+
 def beta(low: float, high: float, steps: int) -> np.ndarray:
     """Quantiles of Beta(0.6, 0.6), from high to low (Lee et al. 2024, arXiv 2407.12173)."""
     raise NotImplementedError
@@ -100,7 +116,7 @@ _SPACINGS: dict[str, Callable[[float, float, int], np.ndarray]] = {
     "use_karras_sigmas": karras,
     "use_exponential_sigmas": exponential,
     "use_beta_sigmas": beta,
-    "use_lu_lambdas": exponential,  # even in lambda = -log sigma (Lu et al. 2022, arXiv 2206.00927)
+    "use_lu_lambdas": lu,
 }
 
 

@@ -144,7 +144,8 @@ def run_ours(
     def recorded(x: np.ndarray, t: float) -> np.ndarray:
         run.timesteps.append(float(t))
         run.inputs.append(x)
-        return model(x, float(t), learned)
+        output = model(x, float(t), learned)
+        return -output / t if config["_class_name"] == "ScoreSdeVeScheduler" else output
 
     x, draws = inputs()
     with warnings.catch_warnings():
@@ -166,7 +167,9 @@ def run_theirs(
     scheduler = peer_class(name)(**values)
     scheduler.set_timesteps(steps, **({} if mu is None else {"mu": mu}))
     x, draws = inputs()
-    state = torch.from_numpy(channels_first(x)) * scheduler.init_noise_sigma
+    state = torch.from_numpy(channels_first(x)) * getattr(scheduler, "init_noise_sigma", 1.0)
+    if name == "ScoreSdeVeScheduler":
+        return _run_ve(scheduler, steps, state, draws)
     with injected(name, draws):
         for t in scheduler.timesteps:
             scaled = channels_last(scheduler.scale_model_input(state, t)) if hasattr(
@@ -178,6 +181,26 @@ def run_theirs(
             whole = getattr(scheduler, "state_in_first_order", True)
             if whole or len(run.timesteps) == len(scheduler.timesteps):
                 run.states.append(channels_last(state))
+    return run
+
+
+def _run_ve(scheduler: Any, steps: int, state: Any, draws: Iterator[np.ndarray]) -> Run:
+    """As diffusers' ScoreSdeVePipeline: the corrector, then the predictor."""
+    run = Run([], [], [])
+    scheduler.set_sigmas(steps)
+
+    def score(sigma: float) -> Any:
+        run.timesteps.append(sigma)
+        run.inputs.append(channels_last(state))
+        return torch.from_numpy(channels_first(-model(channels_last(state), sigma) / sigma))
+
+    with injected("ScoreSdeVeScheduler", draws):
+        for i, t in enumerate(scheduler.timesteps):
+            sigma = float(scheduler.sigmas[i])
+            for _ in range(scheduler.config.correct_steps):
+                state = scheduler.step_correct(score(sigma), state).prev_sample
+            state = scheduler.step_pred(score(sigma), t, state).prev_sample
+            run.states.append(channels_last(state))
     return run
 
 
