@@ -1,4 +1,4 @@
-// adamw, ema, sum_of_squares: lists of arrays, all of one dtype, in one call.
+// adamw, ema, sum_of_squares, linear_combination: lists of arrays, all of one dtype, in one call.
 #include <vector>
 
 #include "bindings/arguments.h"
@@ -98,6 +98,32 @@ double sum_of_squares(py::handle x_) {
   return y;
 }
 
+// Images are the rows of y: c (terms, images), or (terms, 1) where all have the same coefficients.
+void linear_combination(py::handle x_, py::handle c_, py::handle y_) {
+  const char* op = "linear_combination";
+  const size_t count = length(op, "x", x_);
+  expect(op, count > 0, "x is empty");
+  const py::tuple xs = arrays(op, "x", x_, count);
+  const auto c = input<double>(op, "c", c_);
+  expect(op, c.ndim == 2 && c.shape[0] == static_cast<int64_t>(count), "c must be (terms, images)");
+  with_first_dtype(op, "x", xs, [&](auto tag) {
+    using T = decltype(tag);
+    const auto y = output<T>(op, "y", y_);
+    const int64_t images = c.shape[1];
+    expect(op, images == 1 || (y.ndim > 0 && y.shape[0] == images), "c must be (terms, images)");
+    std::vector<const T*> x(count);
+    for (size_t i = 0; i < count; ++i) {
+      const auto term = input<T>(op, "x", item(xs, i));
+      expect_same_shape(op, term, y);
+      x[i] = term.data;
+    }
+    if (y.size == 0) return;
+    run(table().linear_combination,
+        CombineArgs<T>{x.data(), c.data, y.data, static_cast<int64_t>(count), images,
+                       y.size / images});
+  });
+}
+
 }  // namespace
 
 void bind_optim(py::module_& m) {
@@ -106,6 +132,7 @@ void bind_optim(py::module_& m) {
         arg("beta2"), arg("eps"), arg("weight_decay"), arg("step"), arg("scale"), arg("decay"));
   m.def("ema", &ema, arg("e"), arg("p"), arg("decay"));
   m.def("sum_of_squares", &sum_of_squares, arg("x"));
+  m.def("linear_combination", &linear_combination, arg("x"), arg("c"), arg("y"));
 }
 
 }  // namespace pydiff::bindings

@@ -4,10 +4,11 @@ One coordinate system throughout: x_t = alpha(t) x_0 + sigma(t) eps, channels la
 """
 
 from . import schedules
-from .denoiser import Denoiser, Prediction
+from .denoiser import Denoiser
 from .losses import min_snr_weights, training_target, training_times
 from .noise_schedule import DiscreteSchedule, NoiseSchedule
 from .parameterization import PREDICTIONS
+from .prediction import Prediction
 from .process import diffuse, forward_chain, posterior, transition
 
 __all__ = [

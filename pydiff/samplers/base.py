@@ -7,8 +7,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from ..diffusion.denoiser import Prediction
 from ..diffusion.noise_schedule import NoiseSchedule
+from ..diffusion.prediction import Prediction
 
 Noise = Callable[[], np.ndarray]
 
@@ -25,14 +25,15 @@ class Predictor(Protocol):
 
 
 class Step(NamedTuple):
-    """The result of one step: the new x (N, ...), the x_0 predicted at its start, and the state.
+    """The result of one step: the new x (N, ...), the prediction at its start, and the state.
 
-    x is a new array: callers may keep every x and x0 that they are given. t is the time that was
-    reached, for adaptive samplers that stop before t_next; None means t_next.
+    x is a new array: callers may keep every x and x_0 that they are given. `prediction` has the x_0
+    that callbacks get, or is that array itself. t is the time that was reached, for adaptive
+    samplers that stop before t_next; None means t_next.
     """
 
     x: np.ndarray
-    x0: np.ndarray
+    prediction: Prediction | np.ndarray
     state: Any = None
     t: float | None = None
 

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..diffusion.denoiser import Prediction
-from ..diffusion.parameterization import combine
+from ..diffusion.prediction import Prediction
 from ..diffusion.process import posterior, transition
 from ..errors import ConfigError
 from .base import Noise, Predictor, Sampler, Step
@@ -55,13 +54,13 @@ class DDPM(Sampler):
         p = denoiser.predict(x, t)
         mean = posterior(denoiser.schedule, t_next, t)
         if mean.variance == 0.0:
-            return Step(combine((mean.from_x, mean.from_x0), (x, p.x0)), p.x0)
+            return Step(p.mix(mean.from_x0, 0.0, (mean.from_x, x)), p)
         small, large = mean.variance, transition(denoiser.schedule, t_next, t).variance
         if self.variance in ("fixed_small", "fixed_large"):
-            std, z = math.sqrt(small if self.variance == "fixed_small" else large), noise()
+            drawn = math.sqrt(small if self.variance == "fixed_small" else large), noise()
         else:
-            std, z = 1.0, self._learned_std(p, small, large) * noise()
-        return Step(combine((mean.from_x, mean.from_x0, std), (x, p.x0, z)), p.x0)
+            drawn = 1.0, self._learned_std(p, small, large) * noise()
+        return Step(p.mix(mean.from_x0, 0.0, (mean.from_x, x), drawn), p)
 
     def _learned_std(self, p: Prediction, small: float, large: float) -> np.ndarray:
         if p.variance is None:

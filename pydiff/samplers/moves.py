@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
-from ..diffusion.denoiser import Prediction
 from ..diffusion.noise_schedule import NoiseSchedule
 from ..diffusion.parameterization import combine
+from ..diffusion.prediction import Prediction
 from .base import Predictor
 from .levels import Level, level, level_at
 

@@ -67,7 +67,7 @@ def _build(options: Options, chosen: Sampler) -> Parts:
     low, high, data_std = (options[f"sigma_{key}"] for key in ("min", "max", "data"))
     schedule, inner = VarianceExploding(low, high), VariancePreserving(low, high, data_std)
     turned = options["prediction_type"] == "epsilon"
-    bound = clip(options, data_std)
+    bound = clip(options)
 
     def course(steps: int, mu: float | None) -> Course:
         check_steps(steps, 1 << 20)

@@ -59,14 +59,13 @@ def sampler(name: str, **options: Any) -> Sampler:
     return SAMPLERS[name](**options)
 
 
-def clip(options: Options, data_std: float = 1.0) -> Any:
-    """The `clip` of a Denoiser whose x_0 is in units of data_std."""
+def clip(options: Options) -> Any:
+    """The `clip` of a Denoiser."""
     if options.get("thresholding"):
         from ..diffusion import thresholding
-        rule = thresholding.dynamic(
+        return thresholding.dynamic(
             options["dynamic_thresholding_ratio"], options["sample_max_value"]
         )
-        return rule if data_std == 1.0 else lambda x0: rule(data_std * x0) / data_std
     return options["clip_sample_range"] if options.get("clip_sample") else None
 
 

@@ -6,13 +6,14 @@ With time sigma, a grid of noise levels is a grid of times: no table stands betw
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..diffusion import Denoiser, NoiseSchedule, Prediction
-from ..diffusion.parameterization import combine
+from ..diffusion.parameterization import combine, x0_coefficients
 from ..errors import ConfigError
 
 
@@ -157,7 +158,7 @@ class ScaledDenoiser:
     """x_0 at x = x_0 + t eps from a model of x / hypot(t, data_std).
 
     schedule: the coordinates of x; inner: the model's denoiser, over VariancePreserving, whose x_0
-    is in units of data_std.
+    is in units of data_std, but for its clip, which is in those of x.
     """
 
     schedule: VarianceExploding
@@ -166,8 +167,23 @@ class ScaledDenoiser:
 
     def predict(self, x: np.ndarray, t: float) -> Prediction:
         """Called by samplers; x (N, ...) float32 or float64."""
-        scaled = combine((1.0 / math.hypot(t, self.data_std),), (x,))
-        p = self.inner.predict(scaled, t)
-        raw = combine((self.data_std,), (p.raw_x0,))
-        x0 = raw if p.x0 is p.raw_x0 else combine((self.data_std,), (p.x0,))
-        return Prediction(x, x0, raw, 1.0, float(t), p.variance)
+        return self._lifted(x, t, self.inner.predict(self._scaled(x, t), t))
+
+    def linearize(
+        self, x: np.ndarray, t: float
+    ) -> tuple[Prediction, Callable[[np.ndarray], np.ndarray]]:
+        """As `Denoiser.linearize`."""
+        p, pull = self.inner.linearize(self._scaled(x, t), t)
+        scale = self.data_std / math.hypot(t, self.data_std)
+        return self._lifted(x, t, p), lambda v: combine((scale,), (pull(v),))
+
+    def _scaled(self, x: np.ndarray, t: float) -> np.ndarray:
+        return combine((1.0 / math.hypot(t, self.data_std),), (x,))
+
+    def _lifted(self, x: np.ndarray, t: float, p: Prediction) -> Prediction:
+        from_x, from_output = x0_coefficients(self.inner.prediction, p.alpha, p.sigma)
+        scale = self.data_std / math.hypot(t, self.data_std)
+        coefficients = (scale * from_x, self.data_std * from_output)
+        threshold = None if self.inner.clip is None else self.inner.threshold
+        levels = (1.0, float(t))
+        return Prediction.of_output(x, p.source, coefficients, levels, threshold, p.variance)
