@@ -9,6 +9,7 @@ import numpy as np
 from ..diffusion import DiscreteSchedule
 from ..errors import ConfigError
 from ..samplers import DDIM, DDPM, LCM, TCD, DDIMInverse, Sampler, grids
+from .compatible import DDPMWithLastNoise, StridedDDIM, StridedDDIMInverse
 from .family import Family, Parts, denoiser, training_schedule
 from .options import (
     FALSE,
@@ -25,7 +26,6 @@ from .options import (
     predictions,
     spacing,
 )
-from .compatible import DDPMWithLastNoise, StridedDDIM, StridedDDIMInverse
 from .sigmas import Course, check_steps
 
 _PREDICTIONS = predictions("epsilon", "sample", "v_prediction")
@@ -36,8 +36,15 @@ _JUST_ABOVE_0 = 1e-6
 _DDPM = {
     **betas(),
     "variance_type": Option(
-        "fixed_small", choice("fixed_small", "fixed_large", "learned", "learned_range",
-                              "fixed_small_log", "fixed_large_log")
+        "fixed_small",
+        choice(
+            "fixed_small",
+            "fixed_large",
+            "learned",
+            "learned_range",
+            "fixed_small_log",
+            "fixed_large_log",
+        ),
     ),
     **clipping(True),
     **_PREDICTIONS,

@@ -31,7 +31,9 @@ from .sigmas import (
 )
 
 
-def family(options: dict[str, Option], choose: Callable[[Options], Sampler], unipc: bool = False) -> Family:
+def family(
+    options: dict[str, Option], choose: Callable[[Options], Sampler], unipc: bool = False
+) -> Family:
     """A class whose sampler is choose(options); unipc: with UniPC's own levels of flow."""
 
     def build(options: Options, compatible: bool) -> Parts:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-from ..errors import ConfigError
 from ..samplers import Sampler
-from .dpm import family
-from .family import sampler
 from .options import (
     FALSE,
     FINAL_SIGMAS,
@@ -71,7 +67,9 @@ _DEIS = {
     **_COMMON,
     **SHIFTING,
     "solver_order": Option(2, integer(1, 3)),
-    "algorithm_type": Option("deis", choice("deis", **{"dpmsolver": "deis", "dpmsolver++": "deis"})),
+    "algorithm_type": Option(
+        "deis", choice("deis", **{"dpmsolver": "deis", "dpmsolver++": "deis"})
+    ),
     "solver_type": Option(
         "logrho", choice("logrho", midpoint="logrho", heun="logrho", bh1="logrho", bh2="logrho")
     ),

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..diffusion import Denoiser, NoiseSchedule, schedules
 from ..diffusion.noise_schedule import DiscreteSchedule
+from ..errors import ConfigError
 from ..samplers import SAMPLERS, Sampler
 from ..samplers.base import Predictor
 from .options import Option, Options
@@ -51,7 +52,11 @@ class Family(NamedTuple):
 
 def training_schedule(options: Options) -> DiscreteSchedule:
     """The chain that the model was trained on."""
-    return schedules.from_config(options)
+    schedule = schedules.from_config(options)
+    last = schedule.num_train_timesteps
+    if options.get("steps_offset", 0) >= last:
+        raise ConfigError(f"steps_offset = {options['steps_offset']}; an integer in [0, {last})")
+    return schedule
 
 
 def sampler(name: str, **options: Any) -> Sampler:
@@ -63,6 +68,7 @@ def clip(options: Options) -> Any:
     """The `clip` of a Denoiser."""
     if options.get("thresholding"):
         from ..diffusion import thresholding
+
         return thresholding.dynamic(
             options["dynamic_thresholding_ratio"], options["sample_max_value"]
         )

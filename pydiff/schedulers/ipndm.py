@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
-from ..errors import ConfigError
 from .family import Family, Parts, denoiser, sampler
 from .levels import Angular
-from .options import Option, Options, integer, nullable, levels
+from .options import Option, Options, integer, levels, nullable
 from .sigmas import Course, check_steps
 
 _OPTIONS = {

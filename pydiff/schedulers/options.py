@@ -80,10 +80,14 @@ def number(low: float = -math.inf, high: float = math.inf, closed: bool = False)
     """A finite number with low < value < high; closed: the two ends, infinities too, are allowed."""
 
     def check(key: str, value: Any) -> float:
-        if type(value) in (int, float) and (low < value < high or (closed and value in (low, high))):
+        if type(value) in (int, float) and (
+            low < value < high or (closed and value in (low, high))
+        ):
             return float(value)
         sign = "<=" if closed else "<"
-        raise ConfigError(f"{key} = {value!r}; allowed: a number, {low:g} {sign} {key} {sign} {high:g}")
+        raise ConfigError(
+            f"{key} = {value!r}; allowed: a number, {low:g} {sign} {key} {sign} {high:g}"
+        )
 
     return check
 
@@ -103,7 +107,7 @@ def integers(key: str, value: Any) -> tuple[int, ...]:
 def levels(key: str, value: Any) -> tuple[float, ...]:
     """At least two decreasing numbers from 1 to 0."""
     good = isinstance(value, (list, tuple)) and all(type(v) in (int, float) for v in value)
-    if not good or len(value) < 2 or not 1.0 >= value[0] or not value[-1] >= 0.0:
+    if not good or len(value) < 2 or not value[0] <= 1.0 or not value[-1] >= 0.0:
         raise ConfigError(f"{key} = {value!r:.80}; allowed: a list of levels, from 1 down to 0")
     return tuple(float(v) for v in value)
 

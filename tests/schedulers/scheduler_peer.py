@@ -158,9 +158,7 @@ def run_ours(
     return run
 
 
-def run_theirs(
-    config: dict[str, Any], steps: int, mu: float | None, **options: Any
-) -> Run:
+def run_theirs(config: dict[str, Any], steps: int, mu: float | None, **options: Any) -> Run:
     """diffusers' run of the same config; options are arguments of `step`."""
     name, run, learned = config["_class_name"], Run([], [], []), _learned(config)
     values = {key: value for key, value in config.items() if not key.startswith("_")}
@@ -172,8 +170,11 @@ def run_theirs(
         return _run_ve(scheduler, steps, state, draws)
     with injected(name, draws):
         for t in scheduler.timesteps:
-            scaled = channels_last(scheduler.scale_model_input(state, t)) if hasattr(
-                scheduler, "scale_model_input") else channels_last(state)
+            scaled = (
+                channels_last(scheduler.scale_model_input(state, t))
+                if hasattr(scheduler, "scale_model_input")
+                else channels_last(state)
+            )
             run.timesteps.append(float(t))
             run.inputs.append(scaled)
             output = torch.from_numpy(channels_first(model(scaled, float(t), learned)))
