@@ -244,7 +244,7 @@ class Pipeline:
             return chosen
         if not hasattr(chosen, "eta"):
             raise ConfigError(f"eta = {eta!r}, but {chosen.name} has no eta; leave it out")
-        return replace(chosen, eta=eta)
+        return replace(chosen, eta=eta)  # type: ignore[type-var]
 
     def _start_at(
         self, shape: tuple[int, ...], steps: int, seed: int, first_image: int

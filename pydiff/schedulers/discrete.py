@@ -138,7 +138,7 @@ def _whole(t: float) -> int:
 
 
 def _ddpm(options: Options, compatible: bool) -> Sampler:
-    variance = _VARIANCES.get(options["variance_type"], options["variance_type"])
+    variance = str(_VARIANCES.get(options["variance_type"], options["variance_type"]))
     return DDPMWithLastNoise(variance) if compatible else DDPM(variance)
 
 

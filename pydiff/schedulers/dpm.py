@@ -115,7 +115,7 @@ def _variance_preserving(
 
 def _rounded(options: Options) -> bool:
     if options["use_karras_sigmas"] or options.get("use_lu_lambdas"):
-        # of these classes only DPMSolverMultistep has use_lu_lambdas, and it alone makes the exception
+        # only DPMSolverMultistep has use_lu_lambdas, and it alone excepts the cosine schedule
         return "use_lu_lambdas" not in options or options["beta_schedule"] != "squaredcos_cap_v2"
     return False
 

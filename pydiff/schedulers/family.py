@@ -1,4 +1,4 @@
-"""What the classes of schedulers share: how a config becomes schedule, sampler, course, denoiser."""
+"""What the classes of schedulers share: how a config becomes schedule, sampler and denoiser."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..diffusion import Denoiser
@@ -42,13 +44,13 @@ def _build(options: Options, compatible: bool) -> Parts:
     def course(steps: int, mu: float | None) -> Course:
         check_steps(steps, 1 << 20)
         needed(options, mu)
-        sigmas = flow_shift(np.linspace(*ends, steps), shift(options, mu))
+        sigmas = flow_shift(np.linspace(ends[0], ends[1], steps), shift(options, mu))
         sigmas = stretched(sigmas, options["shift_terminal"])
         other = respaced(options, sigmas[-1], sigmas[0], steps)
         sigmas = sigmas if other is None else other
         return Course(np.append(sigmas, 0.0), told(sigmas), 1.0)
 
-    def told(sigma: float) -> float:
+    def told(sigma: Any) -> Any:
         # inverted: the model counts time from noise to data, and predicts the opposite velocity
         return (1.0 - sigma if inverted else sigma) * length
 

@@ -36,7 +36,7 @@ _STABLE_DIFFUSION = betas(0.00085, 0.012)
 
 
 def _family(name: str, options: dict[str, Option], rounded: bool = False) -> Family:
-    """rounded: whether the timesteps of Karras' levels are whole (the model's, not the solver's)."""
+    """rounded: whether the model is told whole timesteps at Karras' levels."""
 
     def build(options: Options, compatible: bool) -> Parts:
         return _build(options, sampler(name), rounded)

@@ -77,12 +77,11 @@ def integer(low: int, high: int = 1 << 20) -> Check:
 
 
 def number(low: float = -math.inf, high: float = math.inf, closed: bool = False) -> Check:
-    """A finite number with low < value < high; closed: the two ends, infinities too, are allowed."""
+    """A number with low < value < high; closed: the two ends are allowed, infinities too."""
 
     def check(key: str, value: Any) -> float:
-        if type(value) in (int, float) and (
-            low < value < high or (closed and value in (low, high))
-        ):
+        real = type(value) in (int, float)
+        if real and (low < value < high or (closed and value in (low, high))):
             return float(value)
         sign = "<=" if closed else "<"
         raise ConfigError(

@@ -73,8 +73,10 @@ class Scheduler:
         input and the timestep. x_init: (N, ...) unit normal noise, float32 or float64, which is
         scaled by `initial_std` here (for DDIMInverse: the data).
         noise: (step, shape) -> array, for each draw in the order of diffusers, in place of the
-        generator with `seed` (and of the noise_sampler of DPMSolverSDE). callback: (step, t, x, x0) after each step; x is the prev_sample of
-        diffusers, t a time of `grid`; False stops the run.
+            generator with `seed` (and of the noise_sampler of DPMSolverSDE).
+        callback: (step, t, x, x0) after each step; x is the prev_sample of diffusers, t a time of
+            `grid`; False stops the run.
+        mu: the dynamic shift, for classes with use_dynamic_shifting.
 
         Raises what `samplers.sample` raises.
         """

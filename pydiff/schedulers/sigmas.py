@@ -101,8 +101,8 @@ def exponential(low: float, high: float, steps: int) -> np.ndarray:
 
 
 def lu(low: float, high: float, steps: int) -> np.ndarray:
-    """Even in lambda = -log sigma (Lu et al. 2022, arXiv 2206.00927), logarithms in float32 as those
-    of the table that timesteps are looked up in."""
+    """Even in lambda = -log sigma (Lu et al. 2022, arXiv 2206.00927); logarithms in float32, as
+    those of the table that timesteps are looked up in."""
     top, bottom = (float(np.log(np.float32(level))) for level in (high, low))
     return np.exp(top + np.linspace(0.0, 1.0, steps) * (bottom - top))
 
@@ -168,13 +168,11 @@ def shift(options: Options, mu: float | None) -> float:
 def needed(options: Options, mu: float | None) -> None:
     """ConfigError where dynamic shifting has nothing to go by."""
     if options["use_dynamic_shifting"] and mu is None:
-        raise ConfigError(
-            "use_dynamic_shifting is true: pass mu, the shift for this image size, to grid or sample"
-        )
+        raise ConfigError("use_dynamic_shifting is true: pass mu, the shift for that image size")
 
 
 def flow_shift(sigmas: np.ndarray, factor: float) -> np.ndarray:
-    """Levels of rectified flow moved towards noise (Esser et al. 2024, arXiv 2403.03206, eq. 23)."""
+    """Levels of rectified flow moved to noise (Esser et al. 2024, arXiv 2403.03206, eq. 23)."""
     return factor * sigmas / (1.0 + (factor - 1.0) * sigmas)
 
 
