@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from . import plan as plan
     from . import random as random
     from . import samplers as samplers
+    from . import schedulers as schedulers
     from . import testing as testing
     from . import training as training
     from .autograd import Tensor as Tensor
@@ -66,6 +67,7 @@ _HOME = {
     "random": "pydiff.random",
     "sample": "pydiff.samplers",
     "samplers": "pydiff.samplers",
+    "schedulers": "pydiff.schedulers",
     "schedules": "pydiff.diffusion.schedules",
     "set_num_threads": "pydiff.config",
     "testing": "pydiff.testing",

@@ -39,6 +39,7 @@ LAYERS = {
     "data": 4,
     "plan": 5,
     "samplers": 5,
+    "schedulers": 6,
     "training": 6,
     "testing": 7,
     "pipelines": 8,
