@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ..diffusion.prediction import Prediction
 from ..diffusion.process import diffuse
 from ..errors import ConfigError
 from .base import Noise, Predictor, Step
@@ -62,23 +63,23 @@ class RePaint(Wrapper):
         noise: Noise,
     ) -> Step:
         """One step down; where a jump ends, back up and down again resamplings - 1 times."""
-        x, x0, place = self._down(denoiser, x, state, noise)
+        x, said, place = self._down(denoiser, x, state, noise)
         if self._jumps(place):
             for _ in range(self.resamplings - 1):
                 back = place.position - self.jump_length
                 x = diffuse(denoiser.schedule, x, t_next, place.times[back], noise())
                 place = place._replace(position=back, inner=self.inner.start(place.times[back:]))
                 for _ in range(self.jump_length):
-                    x, x0, place = self._down(denoiser, x, place, noise)
-        return Step(x, x0, place)
+                    x, said, place = self._down(denoiser, x, place, noise)
+        return Step(x, said, place)
 
     def _down(
         self, denoiser: Predictor, x: np.ndarray, place: _Place, noise: Noise
-    ) -> tuple[np.ndarray, np.ndarray, _Place]:
+    ) -> tuple[np.ndarray, Prediction | np.ndarray, _Place]:
         t, t_next = place.times[place.position : place.position + 2]
         made = self.inner.step(denoiser, x, t, t_next, place.inner, noise)
         x = replaced(self.observation, denoiser, made.x, t_next, noise)
-        return x, made.x0, place._replace(position=place.position + 1, inner=made.state)
+        return x, made.prediction, place._replace(position=place.position + 1, inner=made.state)
 
     def _jumps(self, place: _Place) -> bool:
         """At every jump_length-th noisy time, counted from the last, that has a start to go to."""
