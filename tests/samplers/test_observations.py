@@ -89,7 +89,7 @@ def test_threads_share_a_sampler_and_float32_follows(name: str) -> None:
 
 
 def test_replacement_with_a_pool_is_ilvr() -> None:
-    """Choi et al. 2021, eq. 8: x - phi(x) + phi(y_t), phi = down and up again."""
+    """Choi et al. 2021, Algorithm 1: x - phi(x) + phi(y_t), phi = down and up again."""
     operator = AveragePool(2)
     y = RNG.standard_normal((1, 2, 2, 1))
     denoiser = GaussianMixture([np.zeros(16)], [0.5]).denoiser(SCHEDULE)
