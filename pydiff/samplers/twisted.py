@@ -99,9 +99,7 @@ class TwistedSMC(Sampler):
         z, std = noise(), math.sqrt(variance)
         shift = mean.from_x0 * (x0 - plain)
         # log p - log q at q's mean + std z, where p's mean is that of q less the shift
-        ratio = -(inner_products(shift, shift) + 2.0 * std * inner_products(shift, z)) / (
-            2.0 * variance
-        )
+        ratio = -inner_products(shift, shift + 2.0 * std * z) / (2.0 * variance)
         moved = combine((mean.from_x, mean.from_x0, std), (x, x0, z))
         return Step(moved, x0, _Weights(logs + ratio - log_psi, state.end))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_threads_share_a_sampler_and_float32_follows(name: str) -> None:
 
 
 def test_replacement_with_a_pool_is_ilvr() -> None:
-    """Choi et al. 2021, eq. 8: x - phi(x) + phi(y_t), phi = down and up again."""
+    """Choi et al. 2021, Algorithm 1: x - phi(x) + phi(y_t), phi = down and up again."""
     operator = AveragePool(2)
     y = RNG.standard_normal((1, 2, 2, 1))
     denoiser = GaussianMixture([np.zeros(16)], [0.5]).denoiser(SCHEDULE)
@@ -131,6 +132,34 @@ def test_repaint_visits_the_levels_of_its_paper(steps: int, length: int, times: 
     sample(Counting(), x_init=x, sampler=sampler, grid=[*range(steps - 1, -1, -1), -1])  # type: ignore[arg-type]
     falls = [a for a, b in zip(expected, [*expected[1:], -1], strict=True) if b < a]
     assert asked == falls
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("steps", [5, 20, 50])
+def test_replacement_is_the_repaint_of_diffusers(eta: float, steps: int) -> None:
+    """Its eta is DDIM's; it uses one draw for the step and for what is put in place."""
+    torch = pytest.importorskip("torch")
+    name = "diffusers.schedulers.scheduling_repaint"
+    module = pytest.importorskip(name)
+    scheduler = module.RePaintScheduler(beta_schedule="linear", eta=eta, clip_sample=False)
+    scheduler.set_timesteps(steps, jump_length=1, jump_n_sample=1)
+    x, z = RNG.standard_normal((4, 6)), RNG.standard_normal((steps, 4, 6))
+    ours: list[np.ndarray] = []
+    sample(
+        GAUSSIAN.denoiser(SCHEDULE, "epsilon"),
+        x_init=x,
+        sampler=Replacement(EXACT, DDIM(eta)),
+        steps=steps,
+        noise=lambda step, shape: z[step],
+        callback=lambda step, t, x, x0: ours.append(x),
+    )
+    y, mask, state = (torch.tensor(a) for a in (np.tile(Y, (4, 1)), SEEN.astype(float), x))
+    for step, t in enumerate(scheduler.timesteps.tolist()):
+        eps = torch.tensor(GAUSSIAN.denoiser(SCHEDULE).predict(state.numpy(), t).eps)
+        with mock.patch(f"{name}.randn_tensor", lambda *_, z=z[step], **__: torch.tensor(z)):
+            state = scheduler.step(eps, t, state, y, mask).prev_sample
+        np.testing.assert_allclose(ours[step], state.numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_dps_steps_along_the_gradient_of_the_residual() -> None:
