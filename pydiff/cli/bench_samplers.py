@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, report: Report) -> int:
         files += _draw(grades, Path(args.picture), report)
     if args.markdown:
         text = page(grades, Path(args.picture) if files else None)
-        atomic_write(Path(args.markdown), lambda path: path.write_text(text))
+        atomic_write(Path(args.markdown), text.encode())
         files.append(Path(args.markdown))
     for path in files:
         report.line(f"wrote {path}")
