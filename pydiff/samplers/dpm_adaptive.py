@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ..diffusion.denoiser import Prediction
+from ..diffusion import Prediction
 from ..diffusion.parameterization import combine
 from ..diffusion.runge_kutta import check_budget, check_progress
 from .base import Noise, Predictor, Step

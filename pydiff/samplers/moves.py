@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from ..diffusion.denoiser import Prediction
+from ..diffusion import Prediction
 from ..diffusion.noise_schedule import NoiseSchedule
 from ..diffusion.parameterization import combine
 from .base import Predictor
@@ -51,6 +51,11 @@ def midpoint(schedule: NoiseSchedule, start: Level, end: Level, down: float) -> 
         return level(schedule, 0.5 * (start.t + end.t))
     half = 0.5 * (start.half_log_snr + math.log(end.alpha / down))
     return level_at(schedule, min(half, max(end.half_log_snr, _least_noisy(schedule).half_log_snr)))
+
+
+def carried(start: Level, end: Level) -> float:
+    """The factor of x where only the scale of the signal changes; of the noise where alpha = 0."""
+    return end.alpha / start.alpha if start.alpha > 0.0 else end.sigma / start.sigma
 
 
 def ends(
