@@ -101,7 +101,8 @@ is known in closed form, so whatever is wrong with the samples is the sampler's.
 `linear(1000)`; grids are even in log-SNR. `pydiff.testing.sampler_problem` has the details.
 
 - **order**: declared, and the slope of log error over log evaluations at the fine end. For
-  stochastic samplers it is the order of the law of the samples (weak order), on one Gaussian.
+  stochastic samplers it is the order of the law of the samples (weak order), on one Gaussian, which
+  is at least what they declare.
 - **evals**: evaluations of the model per step.
 - **error at 10, 20, 50**: after so many evaluations, at log-SNR 4. Of deterministic samplers the
   median distance of 200 points from where the exact flow puts them; of stochastic ones (**noise**)

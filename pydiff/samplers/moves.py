@@ -53,6 +53,11 @@ def midpoint(schedule: NoiseSchedule, start: Level, end: Level, down: float) -> 
     return level_at(schedule, min(half, max(end.half_log_snr, _least_noisy(schedule).half_log_snr)))
 
 
+def carried(start: Level, end: Level) -> float:
+    """The factor of x where only the scale of the signal changes; of the noise where alpha = 0."""
+    return end.alpha / start.alpha if start.alpha > 0.0 else end.sigma / start.sigma
+
+
 def ends(
     schedule: NoiseSchedule, t: float, t_next: float, eta: float
 ) -> tuple[Level, Level, float, float]:

@@ -92,10 +92,14 @@ class Grade:
 
     @property
     def order_passed(self) -> bool:
-        """Whether the measured order is within ORDER_TOLERANCE of the declared one."""
-        return self.measured_order is None or (
-            abs(self.measured_order - self.order) <= ORDER_TOLERANCE
-        )
+        """Whether the measured order is within ORDER_TOLERANCE of the declared one.
+
+        A stochastic sampler may exceed it: one Gaussian does not bring out all of its errors.
+        """
+        if self.measured_order is None:
+            return True
+        excess = self.measured_order - self.order
+        return excess >= -ORDER_TOLERANCE and (self.stochastic or excess <= ORDER_TOLERANCE)
 
     def error_at(self, evaluations: int) -> Point | None:
         """The best point of the curve with at most so many evaluations."""

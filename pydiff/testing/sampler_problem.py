@@ -24,6 +24,7 @@ from .oracles import GaussianMixture
 PLANE = GaussianMixture([[2.0, 0.0], [-2.0, 1.0], [0.0, -2.0]], [0.05, 0.1, 0.02], [0.5, 0.3, 0.2])
 LINE = GaussianMixture([[0.3]], [0.25])  # for the laws of stochastic samplers
 END = 4.0  # log-SNR at which convergence is measured: the modes are still broad
+_NOISE = -14.0  # log-SNR that is noise to seven digits; where alpha ends at 0 it is -inf
 _CLEAN = 1e-3  # sigma / alpha from which E[x_0 | x_t] is the end of the path to five digits
 
 
@@ -107,7 +108,7 @@ def make_schedule(name: str) -> NoiseSchedule:
 
 def grid(schedule: NoiseSchedule, steps: int, end: float) -> np.ndarray:
     """steps + 1 times, even in log-SNR from the noisiest to `end`."""
-    start = schedule.log_snr(schedule.t_last)
+    start = max(schedule.log_snr(schedule.t_last), _NOISE)
     times = schedule.time(np.linspace(start, end, steps + 1))
     times[0] = schedule.t_last
     return times

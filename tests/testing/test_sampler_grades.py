@@ -122,9 +122,10 @@ def test_threads_give_what_one_gives() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if problem.setting(name).converges])
 def test_every_sampler_keeps_its_order(name: str) -> None:
-    points, declared = grades.curve(name), SAMPLERS[name](**problem.setting(name).options).order
+    points, sampler = grades.curve(name), SAMPLERS[name](**problem.setting(name).options)
     order = grades.fitted_order(points)
-    assert order == pytest.approx(declared, abs=grades.ORDER_TOLERANCE), points
+    assert order is not None and order > sampler.order - grades.ORDER_TOLERANCE, points
+    assert sampler.stochastic or order < sampler.order + grades.ORDER_TOLERANCE, points
 
 
 @pytest.mark.slow
