@@ -270,19 +270,12 @@ def truth(name: str, samples: int, scale: tuple[float, float]) -> Truth:
     times = grid_to_data(schedule, max(1, how.evaluations // sampler.evaluations))
     model = _predictor(how, PLANE, schedule, tolerance=1e-4)  # below what the samples can tell
     exact = PLANE.sample(samples, 1)
-    start = (schedule.prior_std * _noise(0, 0, exact.shape)).astype(np.float32)
+    start = schedule.prior_std * random.normal(0, exact.shape)
     if how.time is not None:
         exact = _noised(exact, schedule, how.time)
     if sampler.inverse:
         start, exact = exact.astype(np.float32), _noised(exact, schedule, times[0])
-    draws = iter(range(1, 1 << 30))
-    drawn = sample(
-        model,
-        x_init=start,
-        sampler=sampler,
-        grid=times,
-        noise=lambda step, shape: _noise(0, next(draws), shape),
-    )
+    drawn = sample(model, x_init=start, sampler=sampler, grid=times)
     distances = _distances(drawn, exact)
     weights = None
     if how.time is None and not sampler.inverse:
@@ -291,13 +284,8 @@ def truth(name: str, samples: int, scale: tuple[float, float]) -> Truth:
     return Truth(samples, model.count, wasserstein, energy, weights)
 
 
-def _noise(seed: int, step: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Standard normal numbers, all of one counter: that is the fast way for many small points."""
-    return random.normal(seed, (1, math.prod(shape)), step=step).reshape(shape)
-
-
 def _noised(x: np.ndarray, schedule: NoiseSchedule, t: float) -> np.ndarray:
-    return schedule.alpha(t) * x + schedule.sigma(t) * _noise(1, 0, x.shape)
+    return schedule.alpha(t) * x + schedule.sigma(t) * random.normal(1, x.shape)
 
 
 def _distances(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
