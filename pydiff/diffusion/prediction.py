@@ -89,6 +89,11 @@ class Prediction:
         return self.noise_for(self.raw_x0) if self.other_eps is None else self.other_eps
 
     @property
+    def thresholded(self) -> bool:
+        """Whether x0 may differ from raw_x0."""
+        return self._threshold is not None or (self._linear is None and self.x0 is not self.raw_x0)
+
+    @property
     def source(self) -> np.ndarray:
         """The array that all others follow from: finite if and only if they are."""
         return self.raw_x0 if self._linear is None else self._linear[2]

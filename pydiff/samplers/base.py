@@ -66,7 +66,8 @@ class Sampler:
     def step(
         self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise
     ) -> Step:
-        """One step of x (N, ...), float32 or float64, from time t to t_next, which is less noisy.
+        """One step of x (N, ...), float32 or float64, from time t to t_next, which is less noisy
+        (of an inverse sampler noisier).
 
         t_next is `schedule.t_clean` in a step that ends at the data. noise() draws a fresh standard
         normal array like x; it is called only where noise enters.

@@ -30,7 +30,7 @@ class DPMppSDE(Ancestral):
 
     name: ClassVar[str] = "dpmpp_sde"
     paper: ClassVar[str] = (
-        "Lu et al. 2022, DPM-Solver++, arXiv 2211.01095, section 5 (SDE-DPM-Solver++); Crowson "
+        "Lu et al. 2022, DPM-Solver++, arXiv 2211.01095, SDE-DPM-Solver++; Crowson "
         "2022, k-diffusion, sample_dpmpp_sde with r = 1/2"
     )
     evaluations: ClassVar[int] = 2

@@ -24,8 +24,8 @@ def implied_noise(p: Prediction) -> np.ndarray:
 
 def move(p: Prediction, alpha: float, sigma: float) -> np.ndarray:
     """alpha x_0 + sigma eps: the prediction p at another level. A step of Euler, or of DDIM."""
-    if p.other_eps is not None:
-        return combine((alpha, sigma), (p.x0, p.other_eps))
+    if p.other_eps is not None or not p.thresholded:
+        return p.mix(alpha, sigma)
     kept = sigma / p.sigma
     return combine((kept, alpha - kept * p.alpha), (p.x, p.x0))
 
@@ -51,6 +51,11 @@ def midpoint(schedule: NoiseSchedule, start: Level, end: Level, down: float) -> 
         return level(schedule, 0.5 * (start.t + end.t))
     half = 0.5 * (start.half_log_snr + math.log(end.alpha / down))
     return level_at(schedule, min(half, max(end.half_log_snr, _least_noisy(schedule).half_log_snr)))
+
+
+def carried(start: Level, end: Level) -> float:
+    """The factor of x where only the scale of the signal changes; of the noise where alpha = 0."""
+    return end.alpha / start.alpha if start.alpha > 0.0 else end.sigma / start.sigma
 
 
 def ends(

@@ -51,7 +51,7 @@ class ODE(Sampler):
     name: ClassVar[str] = "ode"
     paper: ClassVar[str] = (
         "Song et al. 2021, Score-Based Generative Modeling through SDEs, arXiv 2011.13456, "
-        "section 4.3 and appendix D.4"
+        "section 4.3 and appendix D"
     )
     order: ClassVar[int] = 5
     evaluations: ClassVar[int] = EVALUATIONS

@@ -51,18 +51,9 @@ def ancestral(schedule: NoiseSchedule, t: float, t_next: float) -> Kernel:
     return Kernel(back.from_x, back.from_x0, 0.0, math.sqrt(back.variance))
 
 
-def rescaling(schedule: NoiseSchedule, t: float, t_next: float) -> Kernel:
-    """No predictor: only the scale of the signal changes."""
-    alpha = schedule.alpha(t)
-    if alpha == 0.0:
-        return Kernel(schedule.sigma(t_next) / schedule.sigma(t), 0.0, 0.0, 0.0)
-    return Kernel(schedule.alpha(t_next) / alpha, 0.0, 0.0, 0.0)
-
-
 PREDICTORS: dict[str, Callable[[NoiseSchedule, float, float], Kernel]] = {
     "reverse_diffusion": reverse_diffusion,
     "ancestral": ancestral,
-    "none": rescaling,
 }
 
 
@@ -74,10 +65,6 @@ def predicted(
     At alpha = 0 the SDE is singular, and the posterior exact.
     """
     schedule = denoiser.schedule
-    if name == "none" and schedule.sigma(t_next) > 0.0:
-        scale = rescaling(schedule, t, t_next).x
-        moved = combine((scale,), (x,))
-        return Step(moved, moved)
     p = denoiser.predict(x, t)
     if schedule.sigma(t_next) == 0.0:
         return Step(combine((schedule.alpha(t_next),), (p.x0,)), p.x0)

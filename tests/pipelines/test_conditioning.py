@@ -43,7 +43,7 @@ def error(x: np.ndarray) -> float:
     ids=["ddnm", "pigdm", "moment_matching", "dps", "replacement"],
 )
 def test_what_was_seen_helps(denoiser: Any, sampler: Any, blind: float) -> None:
-    """Half the error of a sample that knows the class alone; no weight got a gradient."""
+    """Below 0.65 of the error of a sample that knows the class alone; no weight got a gradient."""
     x = sample(denoiser, IMAGES.shape, sampler=sampler, steps=25, spacing="trailing")
     assert error(x) < 0.65 * blind
     assert all(p.grad is None for p in PIPE.model.parameters())

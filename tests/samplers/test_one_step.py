@@ -12,7 +12,7 @@ from exact import fitted_order, linear_moments
 from k_coordinates import FlowSchedule, SigmaSchedule
 
 from pydiff import random
-from pydiff.diffusion import Denoiser, NoiseSchedule, schedules
+from pydiff.diffusion import Denoiser, NoiseSchedule, Prediction, schedules
 from pydiff.errors import ConfigError
 from pydiff.samplers import (
     DDIM,
@@ -225,3 +225,19 @@ def test_ancestral_options_are_checked(bad: Any) -> None:
             cls(s_noise=bad)
     with pytest.raises(ConfigError, match="brownian = 1"):
         DPMppSDE(brownian=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sampler", [Euler(), EulerAncestral(0.0)], ids=repr)
+def test_a_prescribed_noise_is_taken_in_place_of_the_implied_one(sampler: Sampler) -> None:
+    """As CFG++ does: x' = alpha' x_0 + sigma' eps with the x_0 of one model and eps of another."""
+    plain, eps = MIXTURE.denoiser(VP), np.full((4, 2), 0.5)
+
+    class Prescribed:
+        schedule = VP
+
+        def predict(self, x: np.ndarray, t: float) -> Prediction:
+            return plain.predict(x, t).replace(other_eps=eps)
+
+    y = sample(Prescribed(), x_init=START[:4], sampler=sampler, grid=[900, 700])
+    expected = VP.alpha(700) * plain(START[:4], 900) + VP.sigma(700) * eps
+    np.testing.assert_allclose(y, expected, rtol=1e-12)
