@@ -20,7 +20,7 @@ from .loop import sample
 from .ode import ODE
 from .predictor_corrector import PredictorCorrector
 from .registry import SAMPLERS, make_sampler
-from .sde import ReverseDiffusion
+from .sde import EulerMaruyama, ReverseDiffusion
 from .tcd import TCD
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "LCM",
     "ODE",
     "PredictorCorrector",
+    "EulerMaruyama",
     "ReverseDiffusion",
     "TCD",
     "DPM2",

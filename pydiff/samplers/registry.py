@@ -19,7 +19,7 @@ from .langevin import AnnealedLangevin, Langevin
 from .lcm import LCM
 from .ode import ODE
 from .predictor_corrector import PredictorCorrector
-from .sde import ReverseDiffusion
+from .sde import EulerMaruyama, ReverseDiffusion
 from .tcd import TCD
 
 _CLASSES: tuple[type[Sampler], ...] = (
@@ -37,6 +37,7 @@ _CLASSES: tuple[type[Sampler], ...] = (
     DDIMInverse,
     Langevin,
     AnnealedLangevin,
+    EulerMaruyama,
     ReverseDiffusion,
     PredictorCorrector,
     LCM,

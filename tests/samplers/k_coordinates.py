@@ -33,6 +33,12 @@ class SigmaSchedule(NoiseSchedule):
     def time(self, log_snr: Any) -> Any:
         return np.exp(-0.5 * np.asarray(log_snr)) if np.ndim(log_snr) else np.exp(-0.5 * log_snr)
 
+    def log_alpha_rate(self, t: Any) -> Any:
+        return 0.0 * t
+
+    def diffusion(self, t: Any) -> Any:
+        return (2.0 * t) ** 0.5
+
 
 class FlowSchedule(NoiseSchedule):
     """alpha = 1 - t, sigma = t, 0 <= t <= 1."""
@@ -53,6 +59,12 @@ class FlowSchedule(NoiseSchedule):
     def time(self, log_snr: Any) -> Any:
         value = 1.0 / (1.0 + np.exp(0.5 * np.asarray(log_snr)))
         return float(value) if value.ndim == 0 else value
+
+    def log_alpha_rate(self, t: Any) -> Any:
+        return -1.0 / (1.0 - t)
+
+    def diffusion(self, t: Any) -> Any:
+        return (2.0 * t / (1.0 - t)) ** 0.5
 
 
 def draws(count: int) -> Iterator[np.ndarray]:

@@ -28,6 +28,7 @@ from pydiff.samplers import (
     DPMppSDE,
     Euler,
     EulerAncestral,
+    EulerMaruyama,
     Heun,
     Langevin,
     PredictorCorrector,
@@ -72,6 +73,7 @@ STOCHASTIC: list[Sampler] = [
 OTHERS: list[Sampler] = [
     AnnealedLangevin(n_steps=2),
     Consistency(),
+    EulerMaruyama(),
     LCM(),
     Langevin(),
     PredictorCorrector(),
