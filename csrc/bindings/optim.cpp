@@ -1,4 +1,4 @@
-// adamw, ema, sum_of_squares: lists of arrays, all of one dtype, in one call.
+// adamw, ema, sum_of_squares, linear_combination: lists of arrays, all of one dtype, in one call.
 #include <vector>
 
 #include "bindings/arguments.h"
@@ -98,6 +98,55 @@ double sum_of_squares(py::handle x_) {
   return y;
 }
 
+// The coefficients (terms, images): an array, or a list of one number per term for all images.
+struct Coefficients {
+  Coefficients(const char* op, py::handle c, size_t terms) {
+    if (PyList_Check(c.ptr())) {
+      for (const py::handle number : py::reinterpret_borrow<py::list>(c)) {
+        held.push_back(PyFloat_AsDouble(number.ptr()));
+        if (PyErr_Occurred()) throw py::error_already_set();
+      }
+      expect(op, held.size() == terms, "c must hold one number per term");
+      data = held.data();
+      return;
+    }
+    const auto array = input<double>(op, "c", c);
+    expect(op, array.ndim == 2 && array.shape[0] == static_cast<int64_t>(terms),
+           "c must be (terms, images)");
+    data = array.data;
+    images = array.shape[1];
+  }
+
+  std::vector<double> held;
+  const double* data = nullptr;
+  int64_t images = 1;
+};
+
+// Images are the rows of y.
+void linear_combination(py::handle x_, py::handle c_, py::handle y_) {
+  const char* op = "linear_combination";
+  const size_t count = length(op, "x", x_);
+  expect(op, count > 0, "x is empty");
+  const py::tuple xs = arrays(op, "x", x_, count);
+  const Coefficients c(op, c_, count);
+  with_first_dtype(op, "x", xs, [&](auto tag) {
+    using T = decltype(tag);
+    const auto y = output<T>(op, "y", y_);
+    const bool fits = c.images == 1 || (y.ndim > 0 && y.shape[0] == c.images);
+    expect(op, fits, "c must be (terms, images)");
+    std::vector<const T*> x(count);
+    for (size_t i = 0; i < count; ++i) {
+      const auto term = input<T>(op, "x", item(xs, i));
+      expect_same_shape(op, term, y);
+      x[i] = term.data;
+    }
+    if (y.size == 0) return;
+    run(table().linear_combination,
+        CombineArgs<T>{x.data(), c.data, y.data, static_cast<int64_t>(count), c.images,
+                       y.size / c.images});
+  });
+}
+
 }  // namespace
 
 void bind_optim(py::module_& m) {
@@ -106,6 +155,7 @@ void bind_optim(py::module_& m) {
         arg("beta2"), arg("eps"), arg("weight_decay"), arg("step"), arg("scale"), arg("decay"));
   m.def("ema", &ema, arg("e"), arg("p"), arg("decay"));
   m.def("sum_of_squares", &sum_of_squares, arg("x"));
+  m.def("linear_combination", &linear_combination, arg("x"), arg("c"), arg("y"));
 }
 
 }  // namespace pydiff::bindings

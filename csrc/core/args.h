@@ -342,6 +342,16 @@ struct SquaresArgs {
   int64_t count;
 };
 
+// y (images, n) = sum over `count` terms of c[term, image] x[term], each x like y, c (count,
+// images)
+template <class T>
+struct CombineArgs {
+  const T* const* x;
+  const double* c;
+  T* y;
+  int64_t count, images, n;
+};
+
 // y (tasks,) = the ends of chains of fma, `iterations` long; flops (1,): what all tasks did.
 template <class T>
 struct PeakArgs {

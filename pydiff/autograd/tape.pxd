@@ -36,7 +36,10 @@ cdef object _array(object x)
 cdef object _check(object x)
 
 @cython.locals(node=Node, gradients=dict, pulled=tuple, i=Py_ssize_t)
-cpdef backward(TensorBase root, object gradient=*)
+cpdef backward(TensorBase root, object gradient=*, TensorBase only=*)
+
+@cython.locals(node=Node, reaching=set)
+cdef object _restrict(object start, TensorBase leaf)
 
 cdef object _start_gradient(TensorBase root, object gradient)
 

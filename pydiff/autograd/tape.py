@@ -209,12 +209,12 @@ def _check(x: Any) -> tuple[TensorBase | None, int, int] | None:
     return (base, base._version, fingerprint(base._data))
 
 
-def backward(root: TensorBase, gradient: Any = None) -> None:
+def backward(root: TensorBase, gradient: Any = None, only: TensorBase | None = None) -> None:
     """Add d root / d leaf, weighted by `gradient`, to `.grad` of every leaf; free the graph.
 
     gradient: array of the root's shape and dtype; may be omitted for tensors of one element.
-    On an error no `.grad` has changed.
-    Raises AutogradError, ShapeError or DtypeError.
+    only: the one leaf that shall get a gradient; nothing is computed for others.
+    On an error no `.grad` has changed. Raises AutogradError, ShapeError or DtypeError.
     """
     start = _parent(root)
     if start is None:
@@ -223,6 +223,8 @@ def backward(root: TensorBase, gradient: Any = None) -> None:
             "should get one, and compute outside no_grad"
         )
     start_gradient = _start_gradient(root, gradient)
+    if only is not None:
+        _restrict(start, only)
     gradients = {start: start_gradient}
     for node in _order(start):
         pulled = _pull(node, gradients.pop(node))
@@ -284,6 +286,17 @@ def _order(start: Node | TensorBase) -> list[Node]:
                 if left == 0:
                     stack.append(parent)
     return order
+
+
+def _restrict(start: Node | TensorBase, leaf: TensorBase) -> None:
+    """Cut every path that does not end at `leaf`, so that rules leave out those gradients."""
+    reaching: set[Any] = {leaf}
+    for node in reversed(_order(start)):  # each after those that it was made from
+        if not reaching.isdisjoint(node.parents):
+            reaching.add(node)
+        node.parents = tuple([parent if parent in reaching else None for parent in node.parents])
+    if start not in reaching:
+        raise AutogradError("backward: this tensor does not depend on the one given as `only`")
 
 
 def _sum(gradients: dict[Any, Array], parent: Any, pulled: tuple[Any, ...], i: int) -> Array:

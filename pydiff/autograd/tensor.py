@@ -31,13 +31,14 @@ class Tensor(tape.TensorBase):
 
     # --- gradient -------------------------------------------------------------------------------
 
-    def backward(self, grad: Any = None) -> None:
+    def backward(self, grad: Any = None, only: Tensor | None = None) -> None:
         """Add the gradient of this tensor to `.grad` of every leaf that it depends on.
 
         grad: array of this tensor's shape and dtype (the cotangent); may be omitted for tensors
-            of one element. The graph is freed. Raises AutogradError, ShapeError, DtypeError.
+            of one element. only: a leaf, the one that shall get a gradient; nothing is computed
+            for the others. The graph is freed. Raises AutogradError, ShapeError, DtypeError.
         """
-        tape.backward(self, grad)
+        tape.backward(self, grad, only)
 
     def zero_grad(self) -> None:
         """Forget the accumulated gradient."""

@@ -22,6 +22,7 @@ from .reference_products import conv2d_backward_weight as conv2d_backward_weight
 from .reference_products import matmul as matmul
 from .updates import adamw as adamw
 from .updates import ema as ema
+from .updates import linear_combination as linear_combination
 from .updates import sum_of_squares as sum_of_squares
 
 Array = NDArray[Any]

@@ -1,4 +1,4 @@
-"""Updates of parameters in plain NumPy: part of the reference."""
+"""Updates of parameters and of a sampler's state in plain NumPy: part of the reference."""
 
 from __future__ import annotations
 
@@ -49,3 +49,12 @@ def ema(e: Sequence[Array], p: Sequence[Array], decay: float) -> None:
 @_quiet
 def sum_of_squares(x: Sequence[Array]) -> Array:
     return np.asarray(np.sum([np.sum(np.square(xi, dtype=np.float64)) for xi in x]))
+
+
+@_quiet
+def linear_combination(c: Array | list[float], x: Sequence[Array]) -> Array:
+    factors: Any = c
+    if not isinstance(c, list):
+        factors = c.reshape(c.shape + (1,) * (x[0].ndim - 1)) if c.shape[1] > 1 else c[:, 0]
+    total = sum(ci * xi.astype(np.float64) for ci, xi in zip(factors, x, strict=True))
+    return np.asarray(total, x[0].dtype)

@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="0 to 2^64 - 1 (default 0)")
     parser.add_argument("--first", type=int, default=0, help="number of the first image")
     parser.add_argument("--label", type=int, help="class of all images (default 0, 1, 2, ...)")
-    parser.add_argument("--batch-size", type=int, default=64, help="images per model call")
+    parser.add_argument(
+        "--batch-size", type=int, help="images per model call (default: what 64 MiB hold)"
+    )
     parser.add_argument(
         "--no-compile", action="store_true", help="call the model step by step, without a plan"
     )

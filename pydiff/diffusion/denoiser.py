@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..autograd import no_grad
-from ..errors import ConfigError, ShapeError
+from ..autograd import Tensor, no_grad
+from ..errors import AutogradError, ConfigError, ShapeError
 from .noise_schedule import NoiseSchedule, as_float
-from .parameterization import check_prediction, combine, to_x0
+from .parameterization import check_prediction, combine, x0_coefficients
+from .prediction import Prediction
 
-# Below this sigma x_t equals x_0 to double precision, and no noise can be seen in it.
-_NO_NOISE = 1e-12
+Pullback = Callable[[np.ndarray], np.ndarray]  # v -> v^T J
 
 
-class Prediction(NamedTuple):
-    """What a model says at x_t: x0 after thresholding, raw_x0 before it.
+class Predictor(Protocol):
+    """What samplers need of a Denoiser; guidance wrappers offer the same.
 
-    x, x0 and raw_x0 (N, ...) share one shape and dtype; x0 is raw_x0 where nothing is clipped.
-    variance: the second half of the output of a network that learned its variance, like x; None
-    for all others. other_eps: a noise that samplers shall take instead of the one that x_0 implies
-    (CFG++).
+    Wrappers that need more ask for `linearize` and `threshold` of Denoiser by name.
     """
 
-    x: np.ndarray
-    x0: np.ndarray
-    raw_x0: np.ndarray
-    alpha: float
-    sigma: float
-    variance: np.ndarray | None = None
-    other_eps: np.ndarray | None = None
-
     @property
-    def eps(self) -> np.ndarray:
-        """The predicted noise, of the raw x_0: x_t = alpha raw_x0 + sigma eps."""
-        return self.noise_for(self.raw_x0) if self.other_eps is None else self.other_eps
+    def schedule(self) -> NoiseSchedule:
+        """alpha, sigma and log-SNR at any time."""
 
-    def noise_for(self, x0: np.ndarray) -> np.ndarray:
-        """The noise that makes x_t out of this x_0; 0 where x_t holds none."""
-        if self.sigma < _NO_NOISE:
-            return np.zeros_like(self.x)
-        return combine((1.0 / self.sigma, -self.alpha / self.sigma), (self.x, x0))
+    def predict(self, x: np.ndarray, t: float) -> Prediction:
+        """x_0 and the noise at x (N, ...), time t."""
 
 
 class Denoiser:
@@ -58,6 +43,9 @@ class Denoiser:
     timestep: what the model is told at time t, a function of t; by default t itself.
     learned_variance: the model's last axis holds twice the channels: the prediction, then what it
         learned of the variance (Nichol & Dhariwal 2021, arXiv 2102.09672, section 3.1).
+    vjp: callable (x, t, v) -> v^T d model(x, t) / d x, like x, for `linearize`; t is what the model
+        is told, v is like the model's output. By default the model is differentiated by autograd,
+        which needs one of pydiff.ops (a `pydiff.nn` module; not a compiled plan).
 
     Raises ConfigError for an unknown prediction or clip, and at alpha = 0 for epsilon and score;
     ShapeError if the model's result does not have the shape of x. Immutable: threads may share it.
@@ -71,6 +59,7 @@ class Denoiser:
         clip: float | Callable[[np.ndarray], np.ndarray] | None = None,
         timestep: Callable[[Any], Any] | None = None,
         learned_variance: bool = False,
+        vjp: Callable[[np.ndarray, Any, np.ndarray], np.ndarray] | None = None,
     ) -> None:
         if not callable(model):
             raise ConfigError(f"model must be callable as model(x, t), got {type(model).__name__}")
@@ -82,6 +71,7 @@ class Denoiser:
         self.clip = clip
         self.timestep = timestep
         self.learned_variance = learned_variance
+        self.vjp = vjp
         self._threshold = _threshold(clip)
 
     def __call__(self, x: np.ndarray, t: float) -> np.ndarray:
@@ -90,16 +80,71 @@ class Denoiser:
 
     def predict(self, x: np.ndarray, t: float) -> Prediction:
         """x_0 and the noise at x (N, ...) float32 or float64, at time t: what samplers call."""
-        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-        output, variance = self._output(x, t)
-        raw = to_x0(self.prediction, output, x, alpha, sigma)
-        x0 = raw if self._threshold is None else self._threshold(raw)
-        return Prediction(x, x0, raw, alpha, sigma, variance)
-
-    def _output(self, x: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray | None]:
-        """What the model returns, like x, and the variance beside it."""
         with no_grad():
-            output = _as_array(self.model(x, t if self.timestep is None else self.timestep(t)))
+            output = self.model(x, self._told(t))
+        return self._prediction(x, t, output)
+
+    def linearize(self, x: np.ndarray, t: float) -> tuple[Prediction, Pullback]:
+        """`predict`, and the function v -> v^T d raw_x0 / d x for v (N, ...) like x.
+
+        Thresholding has no part in the derivative. Parameters get no gradient. By autograd, each
+        call after the first runs the model again. Raises ConfigError where it cannot be
+        differentiated.
+        """
+        prediction, pulled = self._differentiated(x, t)
+        from_x, from_output = x0_coefficients(self.prediction, prediction.alpha, prediction.sigma)
+
+        def pull(v: np.ndarray) -> np.ndarray:
+            padded = np.concatenate([v, np.zeros_like(v)], -1) if self.learned_variance else v
+            return combine((from_x, from_output), (v, pulled(padded)))
+
+        return prediction, pull
+
+    def _differentiated(self, x: np.ndarray, t: float) -> tuple[Prediction, Pullback]:
+        """The prediction, and v -> v^T d model / d x."""
+        told, vjp = self._told(t), self.vjp
+        if vjp is not None:
+            return self.predict(x, t), lambda v: _as_array(vjp(x, told, v))
+        graphs = [self._recorded(x, told)]
+
+        def pulled(v: np.ndarray) -> np.ndarray:
+            leaf, output = graphs.pop() if graphs else self._recorded(x, told)  # each serves once
+            output.backward(v.astype(output.dtype, copy=False), only=leaf)
+            return _as_array(leaf.grad)
+
+        return self._prediction(x, t, graphs[0][1]), pulled
+
+    def _recorded(self, x: np.ndarray, told: Any) -> tuple[Tensor, Tensor]:
+        leaf: Any = Tensor(x, requires_grad=True)
+        problem = ConfigError(
+            f"the model ({type(self.model).__name__}) cannot be differentiated: give the Denoiser "
+            "vjp=, or a model made of pydiff.ops (a module, not a compiled plan)"
+        )
+        try:
+            output = self.model(leaf, told)
+        except (AutogradError, TypeError) as error:  # it wants an ndarray
+            raise problem from error
+        if not isinstance(output, Tensor) or not output.requires_grad:
+            raise problem
+        return leaf, output
+
+    def threshold(self, x0: np.ndarray) -> np.ndarray:
+        """x_0 (N, ...) clipped as `clip` says."""
+        return x0 if self._threshold is None else self._threshold(x0)
+
+    def _told(self, t: float) -> Any:
+        return t if self.timestep is None else self.timestep(t)
+
+    def _prediction(self, x: np.ndarray, t: float, output: Any) -> Prediction:
+        levels = self.schedule.alpha(t), self.schedule.sigma(t)
+        output, variance = self._split(x, t, _as_array(output))
+        coefficients = x0_coefficients(self.prediction, *levels)
+        return Prediction.of_output(x, output, coefficients, levels, self._threshold, variance)
+
+    def _split(
+        self, x: np.ndarray, t: float, output: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """What the model returned, like x, and the variance beside it."""
         channels = x.shape[-1] * (1 + self.learned_variance)
         if output.shape != (*x.shape[:-1], channels):
             wanted = f"; with learned_variance it must be {(*x.shape[:-1], channels)}"

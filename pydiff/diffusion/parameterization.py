@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import backend
 from ..errors import ConfigError
 from .noise_schedule import per_image
 
@@ -52,13 +53,18 @@ def to_x0(prediction: str, output: np.ndarray, x: np.ndarray, alpha: Any, sigma:
     output and x (N, ...) of one shape; alpha and sigma floats, or (N,) with one level per image.
     Raises ConfigError where the output says nothing about x_0: epsilon and score at alpha = 0.
     """
+    return combine(x0_coefficients(prediction, alpha, sigma), (x, output))
+
+
+def x0_coefficients(prediction: str, alpha: Any, sigma: Any) -> tuple[Any, Any]:
+    """(c_x, c_out) of x_0 = c_x x_t + c_out output; alpha, sigma and errors as in `to_x0`."""
     rule = PREDICTIONS[check_prediction(prediction)]
     if prediction in ("epsilon", "score") and _any_zero(alpha):
         raise ConfigError(
             f"alpha = 0 (zero terminal SNR): a prediction of {prediction!r} leaves x_0 undetermined"
             " there; use a v_prediction or sample model, or start at an earlier time"
         )
-    return combine(rule.x0(alpha, sigma), (x, output))
+    return rule.x0(alpha, sigma)
 
 
 def target(prediction: str, x0: np.ndarray, eps: np.ndarray, alpha: Any, sigma: Any) -> np.ndarray:
@@ -76,15 +82,28 @@ def target(prediction: str, x0: np.ndarray, eps: np.ndarray, alpha: Any, sigma: 
 def combine(coefficients: tuple[Any, ...], arrays: tuple[np.ndarray, ...]) -> np.ndarray:
     """sum_i c_i array_i in the dtype of the first array, as a new array; zero terms are skipped.
 
-    Each c_i is a float or an (N,) array.
+    Each c_i is a float or an (N,) array. The sum is taken in float64 and rounded once.
     """
-    dtype, total = arrays[0].dtype, None
+    like, factors, terms, each = arrays[0], [], [], False
     for c, array in zip(coefficients, arrays, strict=True):
-        if isinstance(c, float) and c == 0.0:
+        if not isinstance(c, float):
+            each = True
+        elif c == 0.0:
             continue
-        term = np.multiply(array, per_image(c, array), dtype=dtype, casting="same_kind")
-        total = term if total is None else np.add(total, term, out=total)
-    return np.zeros_like(arrays[0]) if total is None else total
+        factors.append(c)
+        same = array.dtype is like.dtype
+        terms.append(array if same else array.astype(like.dtype, casting="same_kind"))
+    if not terms:
+        return np.zeros_like(like)
+    if each:
+        images = like.shape[0]
+        factors = [np.broadcast_to(_row(c, like), images) for c in factors]
+        return backend.linear_combination(np.stack(factors), terms)
+    return backend.linear_combination(factors, terms)
+
+
+def _row(c: Any, x: np.ndarray) -> Any:
+    return c if isinstance(c, float) else per_image(c, x).reshape(-1)
 
 
 def _any_zero(values: Any) -> bool:

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ..diffusion.denoiser import Prediction
-from ..diffusion.noise_schedule import NoiseSchedule
+from ..diffusion.denoiser import Predictor as Predictor
+from ..diffusion.prediction import Prediction
 
 Noise = Callable[[], np.ndarray]
 
 
-class Predictor(Protocol):
-    """The part of a Denoiser that samplers use; guidance wrappers offer the same."""
-
-    @property
-    def schedule(self) -> NoiseSchedule:
-        """alpha, sigma and log-SNR at any time."""
-
-    def predict(self, x: np.ndarray, t: float) -> Prediction:
-        """x_0 and the noise at x (N, ...), time t."""
-
-
 class Step(NamedTuple):
-    """The result of one step: the new x (N, ...), the x_0 predicted at its start, and the state.
+    """The result of one step: the new x (N, ...), the prediction at its start, and the state.
 
-    x is a new array: callers may keep every x and x0 that they are given. t is the time that was
-    reached, for adaptive samplers that stop before t_next; None means t_next.
+    x is a new array: callers may keep every x and x_0 that they are given. `prediction` has the x_0
+    that callbacks get, or is that array itself. t is the time that was reached, for adaptive
+    samplers that stop before t_next; None means t_next.
     """
 
     x: np.ndarray
-    x0: np.ndarray
+    prediction: Prediction | np.ndarray
     state: Any = None
     t: float | None = None
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..diffusion.parameterization import combine
 from ..diffusion.process import posterior
 from ..errors import ConfigError
 from .base import Noise, Predictor, Sampler, Step
@@ -52,11 +51,9 @@ class DDIM(Sampler):
         schedule = denoiser.schedule
         alpha, sigma = schedule.alpha(t_next), schedule.sigma(t_next)
         p = denoiser.predict(x, t)
-        if sigma == 0.0:
-            return Step(combine((alpha,), (p.x0,)), p.x0)
-        eps = p.noise_for(p.x0) if self.eps_from_clipped else p.eps
         variance = self.eta**2 * posterior(schedule, t_next, t).variance if self.eta else 0.0
         direction = math.sqrt(max(sigma**2 - variance, 0.0))
-        if variance == 0.0:
-            return Step(combine((alpha, direction), (p.x0, eps)), p.x0)
-        return Step(combine((alpha, direction, math.sqrt(variance)), (p.x0, eps, noise())), p.x0)
+        drawn = ((math.sqrt(variance), noise()),) if variance > 0.0 else ()
+        if not self.eps_from_clipped:
+            return Step(p.mix(alpha, direction, *drawn), p)
+        return Step(p.mix(alpha, 0.0, (direction, p.noise_for(p.x0)), *drawn), p)

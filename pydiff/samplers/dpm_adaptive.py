@@ -8,8 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ..diffusion import Prediction
 from ..diffusion.parameterization import combine
+from ..diffusion.prediction import Prediction
 from ..diffusion.runge_kutta import check_budget, check_progress
 from .base import Noise, Predictor, Step
 from .euler_ancestral import Ancestral

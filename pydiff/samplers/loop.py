@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import random
-from ..diffusion.denoiser import Prediction
+from .. import backend, random
+from ..diffusion.denoiser import Pullback
+from ..diffusion.guidance import linearize
 from ..diffusion.noise_schedule import NOISY_ENOUGH, NoiseSchedule, as_float
+from ..diffusion.prediction import Prediction
 from ..errors import ConfigError, NonFiniteError, ShapeError
 from .base import Predictor, Sampler
 from .grids import Spacing, make_grid
@@ -88,12 +90,12 @@ def sample(
     try:
         while passed < len(times) - 1:
             source.step, source.draw, guarded.step = step, 0, step
-            x, x0, state, reached = chosen.step(guarded, x, t, times[passed + 1], state, source)
+            x, said, state, reached = chosen.step(guarded, x, t, times[passed + 1], state, source)
             if reached is None or reached == times[passed + 1]:
                 passed, reached = passed + 1, times[passed + 1]
                 if bar is not None:
                     bar.update()
-            if callback is not None and callback(step, t, x, x0) is False:
+            if callback is not None and callback(step, t, x, _x0(said)) is False:
                 return x
             step, t = step + 1, reached
     finally:
@@ -109,12 +111,18 @@ class _Guarded:
     def __init__(self, denoiser: Predictor, sampler: Sampler) -> None:
         self.schedule = denoiser.schedule
         self.step = 0
-        self._predict = denoiser.predict
+        self._denoiser = denoiser
         self._sampler = sampler
 
     def predict(self, x: np.ndarray, t: float) -> Prediction:
-        prediction = self._predict(x, t)
-        _check_finite(prediction.raw_x0, "the model's prediction", self._sampler, self.step, t)
+        return self._checked(self._denoiser.predict(x, t), t)
+
+    def linearize(self, x: np.ndarray, t: float) -> tuple[Prediction, Pullback]:
+        prediction, pull = linearize(self._denoiser, x, t)
+        return self._checked(prediction, t), pull
+
+    def _checked(self, prediction: Prediction, t: float) -> Prediction:
+        _check_finite(prediction.source, "the model's prediction", self._sampler, self.step, t)
         return prediction
 
 
@@ -173,10 +181,15 @@ def _initial(
     return x if schedule.prior_std == 1.0 else x * schedule.prior_std
 
 
+def _x0(said: Prediction | np.ndarray) -> np.ndarray:
+    return said if isinstance(said, np.ndarray) else said.x0
+
+
 def _check_finite(x: np.ndarray, what: str, sampler: Sampler, step: int, t: float) -> None:
-    finite = np.isfinite(x)
-    if not finite.all():
-        bad = x.size - int(finite.sum())
+    if math.isfinite(backend.sum_of_squares([x])):  # one pass that writes nothing
+        return
+    bad = x.size - int(np.isfinite(x).sum())
+    if bad:
         raise NonFiniteError(
             f"{what} holds {bad} NaN or infinite values of {x.size} at step {step}, t = {t}, "
             f"sampler {sampler.name}"

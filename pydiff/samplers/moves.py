@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
-from ..diffusion import Prediction
 from ..diffusion.noise_schedule import NoiseSchedule
 from ..diffusion.parameterization import combine
+from ..diffusion.prediction import Prediction
 from .base import Predictor
 from .levels import Level, level, level_at
 
@@ -24,8 +24,8 @@ def implied_noise(p: Prediction) -> np.ndarray:
 
 def move(p: Prediction, alpha: float, sigma: float) -> np.ndarray:
     """alpha x_0 + sigma eps: the prediction p at another level. A step of Euler, or of DDIM."""
-    if p.other_eps is not None:
-        return combine((alpha, sigma), (p.x0, p.other_eps))
+    if p.other_eps is not None or not p.thresholded:
+        return p.mix(alpha, sigma)
     kept = sigma / p.sigma
     return combine((kept, alpha - kept * p.alpha), (p.x, p.x0))
 

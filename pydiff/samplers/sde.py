@@ -9,9 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ..diffusion import Prediction
 from ..diffusion.noise_schedule import NoiseSchedule
 from ..diffusion.parameterization import combine
+from ..diffusion.prediction import Prediction
 from ..diffusion.process import posterior, transition
 from .base import Noise, Predictor, Sampler, Step
 from .moves import implied_noise

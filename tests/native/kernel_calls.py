@@ -157,6 +157,9 @@ CALLS: dict[str, Callable[[Draw], object]] = {
     ),
     "ema": lambda x: _update(cpu.ema, _several(x), _several(x), decay=0.99),
     "sum_of_squares": lambda x: cpu.sum_of_squares(_several(x)),
+    "linear_combination": lambda x: cpu.linear_combination(
+        np.random.default_rng(1).standard_normal((3, 7)), [x(7, 20_003) for _ in range(3)]
+    ),
     "fma_peak": lambda x: _peak(x(3)),
     "uniform": lambda x: cpu.uniform(5, 6, 7, 8, 3, 20_003, x(1).dtype),
     "normal": lambda x: cpu.normal(5, 6, 7, 8, 3, 20_003, x(1).dtype),

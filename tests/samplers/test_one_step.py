@@ -238,7 +238,7 @@ def test_a_prescribed_noise_is_taken_in_place_of_the_implied_one(sampler: Sample
         schedule = VP
 
         def predict(self, x: np.ndarray, t: float) -> Prediction:
-            return plain.predict(x, t)._replace(other_eps=eps)
+            return plain.predict(x, t).replace(other_eps=eps)
 
     y = sample(Prescribed(), x_init=START[:4], sampler=sampler, grid=[900, 700])
     expected = VP.alpha(700) * plain(START[:4], 900) + VP.sigma(700) * eps

@@ -95,8 +95,11 @@ def _interrupt():
 
 def test_interrupts_at_any_moment_leave_whole_steps(straight):
     trainer = make_trainer()
+    # to the main thread: the system may hand a signal of the process to a sleeping thread, and it
+    # would arrive after the join
+    target = (threading.main_thread().ident, signal.SIGINT)
     for attempt in range(200):
-        timer = threading.Timer(0.002 + 0.0007 * attempt, os.kill, (os.getpid(), signal.SIGINT))
+        timer = threading.Timer(0.002 + 0.0007 * attempt, signal.pthread_kill, target)
         timer.start()
         try:
             trainer.train()

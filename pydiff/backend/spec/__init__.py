@@ -33,7 +33,7 @@ from .elementwise import (
 from .embed import cast, fourier, sinusoids
 from .linalg import matmul
 from .norm import group_norm, group_norm_backward, layer_norm, layer_norm_backward
-from .optim import adamw, ema, sum_of_squares
+from .optim import adamw, ema, linear_combination, sum_of_squares
 from .random import normal, uniform
 from .reduce import max, max_backward, softmax, softmax_backward, squared_error, sum
 from .resample import (
@@ -93,6 +93,7 @@ __all__ = [
     "subtract",
     "sum",
     "sum_of_squares",
+    "linear_combination",
     "sum_pool",
     "tanh",
     "tanh_backward",

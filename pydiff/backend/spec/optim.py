@@ -1,4 +1,4 @@
-"""Updates of parameters, in place, all of them in one call.
+"""Updates of parameters, in place, all of them in one call; and of a sampler's state.
 
 Arguments are sequences of arrays of one dtype; the arrays at one place have one shape. Those that
 change are C-contiguous and writable. Each array belongs to one place only.
@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import DtypeError, ShapeError
 from ..registry import active
-from .checks import Array, array, in_range, integer, same_dtype, same_shape
+from .checks import Array, are_usual, array, arrays, in_range, integer, same_dtype, same_shape
 
 Arrays = Sequence[Array]
 
@@ -66,20 +66,47 @@ def ema(e: Arrays, p: Arrays, decay: float) -> None:
 
 def sum_of_squares(x: Arrays) -> Array:
     """The sum of the squares of all elements of all arrays, in float64: y ()."""
-    (checked,) = _updated("sum_of_squares", {"x"}, x=x)
-    return active().sum_of_squares(checked)
+    if not (type(x) is list and are_usual(*x)):
+        (x,) = _updated("sum_of_squares", {"x"}, x=x)
+    return active().sum_of_squares(x)
+
+
+def linear_combination(c: Array | list[float], x: Arrays) -> Array:
+    """sum_i c_i x_i, summed in float64 and rounded once to the dtype of the x.
+
+    x: one or more arrays of one shape (N, ...) and dtype. c: a list of numbers; or a float64 array
+    (terms, N) with a coefficient per image, or (terms, 1).
+    """
+    if not x:
+        raise ShapeError("linear_combination: x is empty; give at least one array")
+    if not are_usual(*x) or any(xi.shape != x[0].shape for xi in x):
+        named = {f"x[{i}]": xi for i, xi in enumerate(x)}
+        x = arrays("linear_combination", **named)
+        same_shape("linear_combination", **named)
+    if isinstance(c, list):
+        if len(c) != len(x):
+            raise ShapeError(f"linear_combination: {len(c)} numbers c for {len(x)} arrays x")
+        return active().linear_combination(c, x)
+    c = array("linear_combination", "c", c)
+    allowed = ((len(x), 1), (len(x), *x[0].shape[:1]))
+    if c.dtype != np.float64 or c.shape not in allowed:
+        raise ShapeError(
+            f"linear_combination: c is {c.dtype} {c.shape}; it must be float64, "
+            f"{allowed[0]} or {allowed[1]}"
+        )
+    return active().linear_combination(c, x)
 
 
 def _updated(op: str, only_read: set[str], **named: Arrays) -> list[Arrays]:
     """Each of `named`, those in `only_read` as contiguous arrays; all others change in place."""
     lists = list(named.values())
-    for name, arrays in named.items():
-        if not isinstance(arrays, (list, tuple)):
-            raise DtypeError(f"{op}: {name} is a {type(arrays).__name__}; give a list of arrays")
-        if len(arrays) != len(lists[0]):
+    for name, given in named.items():
+        if not isinstance(given, (list, tuple)):
+            raise DtypeError(f"{op}: {name} is a {type(given).__name__}; give a list of arrays")
+        if len(given) != len(lists[0]):
             first = next(iter(named))
             raise ShapeError(
-                f"{op}: {first} and {name} have {len(lists[0])} and {len(arrays)} arrays"
+                f"{op}: {first} and {name} have {len(lists[0])} and {len(given)} arrays"
             )
     if _all_usual(lists):
         return lists

@@ -110,6 +110,19 @@ def squared(*shapes: tuple[int, ...]) -> Args:
     return {"x": [Draw(*shape) for shape in shapes]}
 
 
+def combined(*dims: int, terms: int = 2, images: int = 1) -> Args:
+    c = np.random.default_rng(terms).standard_normal((terms, images))
+    return {
+        "c": c[:, 0].tolist() if images == 1 and terms % 2 else c,
+        "x": [Draw(*dims) for _ in range(terms)],
+    }
+
+
+def combinations(rng: Rng) -> Args:
+    dims = shape(rng, 1)
+    return combined(*dims, terms=int(rng.integers(1, 5)), images=int(rng.choice([1, dims[0]])))
+
+
 def some_shapes(rng: Rng) -> list[tuple[int, ...]]:
     return [shape(rng) for _ in range(rng.integers(1, 5))]
 
@@ -254,6 +267,13 @@ UPDATES = (
         edges=(squared(), squared((0,)), squared(*MANY)),
         bench=(squared((1_000_000,)),),
         wide=True,
+    ),
+    Case(
+        "linear_combination",
+        combinations,
+        rounded_once,
+        edges=(combined(), combined(0, 3), combined(2, 40_000, terms=5, images=2), combined(513)),
+        bench=(combined(16, 32, 32, 3, terms=3),),
     ),
     Case(
         "uniform",

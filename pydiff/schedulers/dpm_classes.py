@@ -1,0 +1,112 @@
+"""Options and samplers of the exponential integrators."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..samplers import Sampler
+from .options import (
+    FALSE,
+    FINAL_SIGMAS,
+    FLOW_SIGMAS,
+    MIDPOINT,
+    RESPACED,
+    SHIFTING,
+    THRESHOLDING,
+    TRUE,
+    ZERO_SNR,
+    Option,
+    Options,
+    betas,
+    choice,
+    integer,
+    integers,
+    nullable,
+    number,
+    predictions,
+    spacing,
+)
+
+_PREDICTIONS = predictions("epsilon", "sample", "v_prediction", "flow_prediction")
+_COMMON = {**betas(), **_PREDICTIONS, **THRESHOLDING, **RESPACED, **FLOW_SIGMAS}
+_LEARNED = {
+    "variance_type": Option(None, choice(None, "learned", "learned_range")),
+    "lambda_min_clipped": Option(-math.inf, number(closed=True)),
+}
+_MULTISTEP = {
+    **_COMMON,
+    **SHIFTING,
+    **_LEARNED,
+    "solver_order": Option(2, integer(1, 3)),
+    "algorithm_type": Option(
+        "dpmsolver++",
+        choice("dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++", deis="dpmsolver++"),
+    ),
+    "solver_type": Option("midpoint", MIDPOINT),
+    "lower_order_final": TRUE,
+    "euler_at_final": FALSE,
+    "use_lu_lambdas": FALSE,
+    **FINAL_SIGMAS,
+    **spacing("linspace"),
+    **ZERO_SNR,
+}
+_SINGLESTEP = {
+    **_COMMON,
+    **SHIFTING,
+    **_LEARNED,
+    "solver_order": Option(2, integer(1, 3)),
+    "algorithm_type": Option(
+        "dpmsolver++", choice("dpmsolver", "dpmsolver++", "sde-dpmsolver++", deis="dpmsolver++")
+    ),
+    "solver_type": Option("midpoint", MIDPOINT),
+    "lower_order_final": FALSE,
+    **FINAL_SIGMAS,
+}
+_DEIS = {
+    **_COMMON,
+    **SHIFTING,
+    "solver_order": Option(2, integer(1, 3)),
+    "algorithm_type": Option(
+        "deis", choice("deis", **{"dpmsolver": "deis", "dpmsolver++": "deis"})
+    ),
+    "solver_type": Option(
+        "logrho", choice("logrho", midpoint="logrho", heun="logrho", bh1="logrho", bh2="logrho")
+    ),
+    "lower_order_final": TRUE,
+    **spacing("linspace"),
+}
+_UNIPC = {
+    **_COMMON,
+    "use_dynamic_shifting": FALSE,
+    "time_shift_type": Option("exponential", choice("exponential", "linear")),
+    "shift_terminal": Option(None, nullable(number(0.0, 1.0))),
+    "solver_order": Option(2, integer(1, 8)),
+    "predict_x0": TRUE,
+    "solver_type": Option("bh2", choice("bh1", "bh2", midpoint="bh2", heun="bh2", logrho="bh2")),
+    "lower_order_final": TRUE,
+    "disable_corrector": Option((), integers),
+    "solver_p": Option(None, choice(None)),
+    "sigma_min": Option(None, nullable(number(0.0))),
+    "sigma_max": Option(None, nullable(number(0.0))),
+    **FINAL_SIGMAS,
+    **spacing("linspace"),
+    **ZERO_SNR,
+}
+_SA = {
+    **_COMMON,
+    **_LEARNED,
+    "predictor_order": Option(2, integer(1, 4)),
+    "corrector_order": Option(2, integer(0, 4)),
+    "algorithm_type": Option("data_prediction", choice("data_prediction", "noise_prediction")),
+    "tau_func": Option(None, choice(None)),
+    "lower_order_final": TRUE,
+    **spacing("linspace"),
+}
+
+
+def multistep_sampler(options: Options) -> Sampler:
+    raise NotImplementedError
+
+
+FAMILIES: dict[str, Any] = {}
