@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from . import diffusion as diffusion
     from . import errors as errors
     from . import io as io
+    from . import measures as measures
     from . import nn as nn
     from . import ops as ops
     from . import pipelines as pipelines
@@ -29,6 +30,8 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from .autograd import no_grad as no_grad
     from .config import num_threads as num_threads
     from .config import set_num_threads as set_num_threads
+    from .diffusion import guidance as guidance
+    from .diffusion import likelihood as likelihood
     from .diffusion import schedules as schedules
     from .diffusion.denoiser import Denoiser as Denoiser
     from .pipelines import Pipeline as Pipeline
@@ -51,7 +54,10 @@ _HOME = {
     "diffusion": "pydiff.diffusion",
     "errors": "pydiff.errors",
     "gradcheck": "pydiff.testing",
+    "guidance": "pydiff.diffusion.guidance",
     "io": "pydiff.io",
+    "likelihood": "pydiff.diffusion.likelihood",
+    "measures": "pydiff.measures",
     "nn": "pydiff.nn",
     "no_grad": "pydiff.autograd",
     "num_threads": "pydiff.config",

@@ -32,6 +32,7 @@ LAYERS = {
     "random": 2,
     "io": 2,
     "autograd": 2,
+    "measures": 3,
     "ops": 3,
     "nn": 4,
     "diffusion": 4,

@@ -3,7 +3,7 @@
 One coordinate system throughout: x_t = alpha(t) x_0 + sigma(t) eps, channels last.
 """
 
-from . import schedules
+from . import conditioning, guidance, operators, schedules
 from .denoiser import Denoiser
 from .losses import min_snr_weights, training_target, training_times
 from .noise_schedule import DiscreteSchedule, NoiseSchedule
@@ -17,9 +17,12 @@ __all__ = [
     "DiscreteSchedule",
     "NoiseSchedule",
     "Prediction",
+    "conditioning",
     "diffuse",
     "forward_chain",
+    "guidance",
     "min_snr_weights",
+    "operators",
     "posterior",
     "schedules",
     "training_target",

@@ -99,7 +99,7 @@ def combine(coefficients: tuple[Any, ...], arrays: tuple[np.ndarray, ...]) -> np
         images = like.shape[0]
         factors = [np.broadcast_to(_row(c, like), images) for c in factors]
         return backend.linear_combination(np.stack(factors), terms)
-    return backend.linear_combination(np.array(factors)[:, None], terms)
+    return backend.linear_combination(factors, terms)
 
 
 def _row(c: Any, x: np.ndarray) -> Any:

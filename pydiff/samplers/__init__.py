@@ -8,20 +8,29 @@ from .ddim_inverse import DDIMInverse
 from .ddpm import DDPM
 from .dpm2 import DPM2, DPM2Ancestral
 from .dpm_adaptive import DPMAdaptive
+from .dpm_solver import DPMSolver
 from .dpmpp_2s_ancestral import DPMpp2SAncestral
+from .dpmpp_multistep import DPMpp2M, DPMpp2MSDE, DPMpp3M, DPMpp3MSDE
 from .dpmpp_sde import DPMppSDE
+from .dps import DPS, MCG
+from .editing import edit, image_to_image, slerp
 from .euler import Euler
 from .euler_ancestral import EulerAncestral
 from .grids import GRIDS, make_grid
 from .heun import Heun
 from .langevin import AnnealedLangevin, Langevin
 from .lcm import LCM
+from .lms import LMS
 from .loop import sample
 from .ode import ODE
 from .predictor_corrector import PredictorCorrector
 from .registry import SAMPLERS, make_sampler
-from .sde import EulerMaruyama, ReverseDiffusion
+from .repaint import RePaint
+from .replacement import Replacement
+from .sde import ReverseDiffusion
 from .tcd import TCD
+from .twisted import TwistedSMC
+from .unipc import UniPC
 
 __all__ = [
     "DDIM",
@@ -34,22 +43,36 @@ __all__ = [
     "LCM",
     "ODE",
     "PredictorCorrector",
-    "EulerMaruyama",
     "ReverseDiffusion",
     "TCD",
     "DPM2",
     "DPM2Ancestral",
+    "DPMSolver",
+    "DPMpp2M",
+    "DPMpp2MSDE",
     "DPMpp2SAncestral",
+    "DPMpp3M",
+    "DPMpp3MSDE",
     "DPMppSDE",
     "Euler",
     "EulerAncestral",
     "Heun",
     "GRIDS",
+    "LMS",
     "SAMPLERS",
     "Sampler",
     "Step",
+    "UniPC",
+    "DPS",
+    "MCG",
+    "RePaint",
+    "Replacement",
+    "TwistedSMC",
+    "edit",
     "grids",
+    "image_to_image",
     "make_grid",
     "make_sampler",
     "sample",
+    "slerp",
 ]

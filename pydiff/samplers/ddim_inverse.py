@@ -37,9 +37,9 @@ class DDIMInverse(Sampler):
     is solved by this many fixed-point iterations from x_t = x_s. 1 is the usual inversion
     (diffusers' DDIMInverse), of first order; with more, DDIM comes back to the images exactly
     (Pan et al. 2023, AIDI, arXiv 2309.04907), where the iteration converges.
-    held: what the iteration takes from the last prediction: epsilon, sample or v_prediction. With
-    one iteration diffusers holds what its model predicts; all have the same fixed point. sample
-    cannot leave clean data, whose noise it does not tell; that step holds epsilon.
+    held: what the first iteration takes from the prediction at x_s, told the time t: epsilon,
+    sample or v_prediction; further ones take epsilon. diffusers holds what its model predicts.
+    sample cannot leave clean data, whose noise it does not tell; that step holds epsilon.
     clip: a bound r on x_0, |x_0| <= r, or None (`clip_sample_range` of diffusers).
     """
 
@@ -73,14 +73,14 @@ class DDIMInverse(Sampler):
         """The fixed-point iterations; t_next is noisier than t."""
         schedule = denoiser.schedule
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-        held = "epsilon" if sigma == 0.0 and self.held == "sample" else self.held
-        to_x0, to_eps = _HELD[held](alpha, sigma)
-        reached = x
+        reached, held = x, self.held
         for _ in range(self.iterations):
+            held = "epsilon" if sigma == 0.0 and held == "sample" else held
+            to_x0, to_eps = _HELD[held](alpha, sigma)
             p = denoiser.predict(reached, t_next)
             out = target(held, p.raw_x0, p.eps, p.alpha, p.sigma)
             x0, eps = combine(to_x0, (x, out)), combine(to_eps, (x, out))
             if self.clip is not None:
                 np.clip(x0, -self.clip, self.clip, out=x0)
-            reached = combine((p.alpha, p.sigma), (x0, eps))
+            reached, held = combine((p.alpha, p.sigma), (x0, eps)), "epsilon"
         return Step(reached, x0)

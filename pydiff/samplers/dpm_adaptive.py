@@ -8,26 +8,28 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ..diffusion.denoiser import Prediction
 from ..diffusion.parameterization import combine
-from ..diffusion.runge_kutta import check_progress
+from ..diffusion.prediction import Prediction
+from ..diffusion.runge_kutta import check_budget, check_progress
 from .base import Noise, Predictor, Step
 from .euler_ancestral import Ancestral
 from .levels import level, level_at
 from .moves import ancestral, implied_noise, level_before, move
-from .options import check_choice, check_number, check_positive
+from .options import check_choice, check_count, check_number, check_positive
 
 _EARLIEST = -7.0  # lambda: from alpha = 0 to here, a step of Euler errs by exp(-14), 1e-6
 
 
 class _State(NamedTuple):
     """h: the next step in lambda. inverse: 1 / error of the last two good attempts. lower: the last
-    good result of the lower order, over alpha. p: the prediction at x, after a bad attempt."""
+    good result of the lower order, over alpha. p: the prediction at x, after a bad attempt.
+    evaluations: so far."""
 
     h: float
     inverse: tuple[float, ...] = ()
     lower: np.ndarray | None = None
     p: Prediction | None = None
+    evaluations: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class DPMAdaptive(Ancestral):
     max(atol, rtol |y|), lets the PID controller (pcoeff, icoeff, dcoeff) keep the step at
     accept_safety of its size. h_init: the first step. eta, s_noise: see Ancestral; without noise
     by default. Steps chosen for a batch make an image depend, within the tolerance, on the batch.
+    max_evaluations: beyond them it is a ConfigError.
     Onto clean data it goes by x_0 from the least noisy level that the model sees.
     """
 
@@ -51,6 +54,7 @@ class DPMAdaptive(Ancestral):
     icoeff: float = 1.0
     dcoeff: float = 0.0
     accept_safety: float = 0.81
+    max_evaluations: int = 10_000
 
     name: ClassVar[str] = "dpm_adaptive"
     paper: ClassVar[str] = (
@@ -67,11 +71,12 @@ class DPMAdaptive(Ancestral):
         for name in ("pcoeff", "icoeff", "dcoeff"):
             check_number(name, getattr(self, name), -math.inf)
         check_number("accept_safety", self.accept_safety, high=1.0)
+        check_count("max_evaluations", self.max_evaluations)
 
     @property
     def order(self) -> int:
-        """That of the better solver; with noise weak order 1."""
-        return 1 if self.eta else self.solver_order
+        """That of the better solver."""
+        return self.solver_order
 
     @property
     def evaluations(self) -> int:
@@ -89,15 +94,19 @@ class DPMAdaptive(Ancestral):
         if start.sigma <= last.sigma:  # as noisy as the last level: x_0 is next
             return Step(combine((schedule.alpha(t_next),), (p.x0,)), p.x0, state)
         if start.alpha == 0.0:
-            early = level_at(schedule, min(_EARLIEST, last.half_log_snr))
+            early = last if last.half_log_snr <= _EARLIEST else level_at(schedule, _EARLIEST)
             return Step(move(p, early.alpha, early.sigma), p.x0, state, early.t)
+        used = state.evaluations + self.solver_order
+        check_budget(used, self.max_evaluations, t)
         check_progress(start.half_log_snr, state.h)
-        short = state.h < last.half_log_snr - start.half_log_snr
-        end = level_at(schedule, start.half_log_snr + state.h) if short else last
-        down = min(math.log(end.alpha / ancestral(start, end, self.eta)[0]), last.half_log_snr)
+        half = start.half_log_snr + state.h
+        end = level_at(schedule, half) if half < last.half_log_snr else last
+        lowest = end.alpha * last.ratio  # the ancestral step down goes no lower than the run
+        down = math.log(end.alpha / max(ancestral(start, end, self.eta)[0], lowest))
         y = combine((1.0 / start.alpha,), (x,))
         low, high = self._both(denoiser, y, implied_noise(p), start.half_log_snr, down)
         good, after = self._judge(state, y, low, high)
+        after = after._replace(evaluations=used)
         if not good:
             return Step(x, p.x0, after._replace(p=p), t)
         up = end.alpha * math.sqrt(max(end.ratio**2 - math.exp(-2.0 * down), 0.0))

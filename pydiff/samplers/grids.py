@@ -68,7 +68,6 @@ GRIDS: dict[str, Spacing] = {
     "trailing": trailing,
     "linspace": linspace,
     "quadratic": quadratic,
-    "lcm": lcm,
 }
 
 

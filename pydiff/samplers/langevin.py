@@ -12,7 +12,7 @@ import numpy as np
 from ..diffusion.parameterization import combine
 from .base import Noise, Predictor, Sampler, Step
 from .levels import level
-from .moves import implied_noise
+from .moves import carried, implied_noise
 from .options import check_count, check_flag, check_positive
 
 
@@ -123,8 +123,7 @@ class AnnealedLangevin(Sampler):
         if end.sigma == 0.0 and self.denoise:
             x0 = denoiser.predict(x, t).x0
             return Step(combine((end.alpha,), (x0,)), x0, state)
-        scale = end.alpha / here.alpha if here.alpha > 0.0 else end.sigma / here.sigma
-        return Step(combine((scale,), (x,)), x0, state)
+        return Step(combine((carried(here, end),), (x,)), x0, state)
 
 
 def updates(

@@ -19,7 +19,7 @@ class LCM(Sampler):
 
     c_skip = sigma_data^2 / (s^2 + sigma_data^2), c_out = s / sqrt(s^2 + sigma_data^2),
     s = timestep_scaling t, t the time of a discrete schedule: x_0 is left alone but for t near 0.
-    The model must be a consistency function (see Consistency). Grid: `partial(grids.lcm,
+    The model must be a consistency function (see Consistency). Spacing: `partial(grids.lcm,
     original_inference_steps=50)`, times at which such models were distilled.
     """
 

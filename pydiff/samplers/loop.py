@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import backend, random
+from ..diffusion.denoiser import Pullback
+from ..diffusion.guidance import linearize
 from ..diffusion.noise_schedule import NOISY_ENOUGH, NoiseSchedule, as_float
 from ..diffusion.prediction import Prediction
 from ..errors import ConfigError, NonFiniteError, ShapeError
@@ -109,11 +111,17 @@ class _Guarded:
     def __init__(self, denoiser: Predictor, sampler: Sampler) -> None:
         self.schedule = denoiser.schedule
         self.step = 0
-        self._predict = denoiser.predict
+        self._denoiser = denoiser
         self._sampler = sampler
 
     def predict(self, x: np.ndarray, t: float) -> Prediction:
-        prediction = self._predict(x, t)
+        return self._checked(self._denoiser.predict(x, t), t)
+
+    def linearize(self, x: np.ndarray, t: float) -> tuple[Prediction, Pullback]:
+        prediction, pull = linearize(self._denoiser, x, t)
+        return self._checked(prediction, t), pull
+
+    def _checked(self, prediction: Prediction, t: float) -> Prediction:
         _check_finite(prediction.source, "the model's prediction", self._sampler, self.step, t)
         return prediction
 

@@ -9,8 +9,14 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from ..diffusion.parameterization import combine
-from ..diffusion.runge_kutta import EVALUATIONS, attempt, check_progress, first_step, next_step
-from ..errors import ConfigError
+from ..diffusion.runge_kutta import (
+    EVALUATIONS,
+    attempt,
+    check_budget,
+    check_progress,
+    first_step,
+    next_step,
+)
 from .base import Noise, Predictor, Sampler, Step
 from .levels import Level, level, level_at
 from .moves import implied_noise, level_before
@@ -45,7 +51,7 @@ class ODE(Sampler):
     name: ClassVar[str] = "ode"
     paper: ClassVar[str] = (
         "Song et al. 2021, Score-Based Generative Modeling through SDEs, arXiv 2011.13456, "
-        "section 4.3 and appendix D.4"
+        "section 4.3 and appendix D"
     )
     order: ClassVar[int] = 5
     evaluations: ClassVar[int] = EVALUATIONS
@@ -72,7 +78,8 @@ class ODE(Sampler):
         x0 = field.x0(z, state)
         last = abs(field.end_angle - state.angle) <= abs(state.h)
         h = field.end_angle - state.angle if last else state.h
-        self._check(state, h, t)
+        check_budget(state.evaluations + EVALUATIONS, self.max_evaluations, t)
+        check_progress(state.angle, h)
         tried = attempt(field, state.angle, z, h, state.slope, self.rtol, self.atol)
         after = _State(
             field.end_angle if last else state.angle + h,
@@ -93,14 +100,6 @@ class ODE(Sampler):
         slope = field(angle, z)
         h = first_step(field, angle, z, field.end_angle, slope, self.rtol, self.atol)
         return _State(angle, h, slope, 2)
-
-    def _check(self, state: _State, h: float, t: float) -> None:
-        if state.evaluations + EVALUATIONS > self.max_evaluations:
-            raise ConfigError(
-                f"max_evaluations = {self.max_evaluations} were used up at t = {t:g}; allow more "
-                "of them or larger rtol and atol"
-            )
-        check_progress(state.angle, h)
 
 
 class _Field:
@@ -126,7 +125,9 @@ class _Field:
             return self.start
         if angle <= self.end_angle:
             return self.end
-        return level_at(self._denoiser.schedule, -math.log(math.tan(angle)))
+        half = -math.log(math.tan(angle))
+        half = min(max(half, self.start.half_log_snr), self.end.half_log_snr)
+        return level_at(self._denoiser.schedule, half)
 
 
 def _angle(at: Level) -> float:

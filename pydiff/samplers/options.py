@@ -23,10 +23,12 @@ def check_positive(name: str, value: Any) -> None:
         raise ConfigError(f"{name} = {value!r}; allowed: a number > 0")
 
 
-def check_count(name: str, value: Any, low: int = 1) -> None:
-    """An integer >= low."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise ConfigError(f"{name} = {value!r}; allowed: an integer >= {low}")
+def check_count(name: str, value: Any, low: int = 1, high: int | None = None) -> None:
+    """An integer >= low, and at most `high`."""
+    good = isinstance(value, int) and not isinstance(value, bool)
+    if not good or value < low or (high is not None and value > high):
+        allowed = f">= {low}" if high is None else f"in {low} .. {high}"
+        raise ConfigError(f"{name} = {value!r}; allowed: an integer {allowed}")
 
 
 def check_flag(name: str, value: Any) -> None:

@@ -10,17 +10,21 @@ from .ddim_inverse import DDIMInverse
 from .ddpm import DDPM
 from .dpm2 import DPM2, DPM2Ancestral
 from .dpm_adaptive import DPMAdaptive
+from .dpm_solver import DPMSolver
 from .dpmpp_2s_ancestral import DPMpp2SAncestral
+from .dpmpp_multistep import DPMpp2M, DPMpp2MSDE, DPMpp3M, DPMpp3MSDE
 from .dpmpp_sde import DPMppSDE
 from .euler import Euler
 from .euler_ancestral import EulerAncestral
 from .heun import Heun
 from .langevin import AnnealedLangevin, Langevin
 from .lcm import LCM
+from .lms import LMS
 from .ode import ODE
 from .predictor_corrector import PredictorCorrector
-from .sde import EulerMaruyama, ReverseDiffusion
+from .sde import ReverseDiffusion
 from .tcd import TCD
+from .unipc import UniPC
 
 _CLASSES: tuple[type[Sampler], ...] = (
     DDPM,
@@ -37,12 +41,18 @@ _CLASSES: tuple[type[Sampler], ...] = (
     DDIMInverse,
     Langevin,
     AnnealedLangevin,
-    EulerMaruyama,
     ReverseDiffusion,
     PredictorCorrector,
     LCM,
     TCD,
     Consistency,
+    DPMSolver,
+    DPMpp2M,
+    DPMpp2MSDE,
+    DPMpp3M,
+    DPMpp3MSDE,
+    UniPC,
+    LMS,
 )
 SAMPLERS: dict[str, type[Sampler]] = {cls.name: cls for cls in _CLASSES}
 

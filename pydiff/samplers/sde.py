@@ -9,9 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ..diffusion.denoiser import Prediction
 from ..diffusion.noise_schedule import NoiseSchedule
 from ..diffusion.parameterization import combine
+from ..diffusion.prediction import Prediction
 from ..diffusion.process import posterior, transition
 from .base import Noise, Predictor, Sampler, Step
 from .moves import implied_noise
@@ -35,13 +35,6 @@ class Kernel(NamedTuple):
         return combine((*coefficients, self.std), (*arrays, noise()))
 
 
-def euler_maruyama(schedule: NoiseSchedule, t: float, t_next: float) -> Kernel:
-    """x - (f x - g^2 s) dt + g sqrt(dt) z, f and g at t (appendix E, eq. 46), s = -eps / sigma."""
-    dt, g = t - t_next, schedule.diffusion(t)
-    pull = g * g * dt / schedule.sigma(t)
-    return Kernel(1.0 - schedule.log_alpha_rate(t) * dt, 0.0, -pull, g * math.sqrt(dt))
-
-
 def reverse_diffusion(schedule: NoiseSchedule, t: float, t_next: float) -> Kernel:
     """The forward transition x_t = c x_s + sqrt(v) z, run backwards: (2 - c) x + v s + sqrt(v) z.
 
@@ -58,19 +51,9 @@ def ancestral(schedule: NoiseSchedule, t: float, t_next: float) -> Kernel:
     return Kernel(back.from_x, back.from_x0, 0.0, math.sqrt(back.variance))
 
 
-def rescaling(schedule: NoiseSchedule, t: float, t_next: float) -> Kernel:
-    """No predictor: only the scale of the signal changes."""
-    alpha = schedule.alpha(t)
-    if alpha == 0.0:
-        return Kernel(schedule.sigma(t_next) / schedule.sigma(t), 0.0, 0.0, 0.0)
-    return Kernel(schedule.alpha(t_next) / alpha, 0.0, 0.0, 0.0)
-
-
 PREDICTORS: dict[str, Callable[[NoiseSchedule, float, float], Kernel]] = {
-    "euler_maruyama": euler_maruyama,
     "reverse_diffusion": reverse_diffusion,
     "ancestral": ancestral,
-    "none": rescaling,
 }
 
 
@@ -82,35 +65,11 @@ def predicted(
     At alpha = 0 the SDE is singular, and the posterior exact.
     """
     schedule = denoiser.schedule
-    if name == "none" and schedule.sigma(t_next) > 0.0:
-        scale = rescaling(schedule, t, t_next).x
-        moved = combine((scale,), (x,))
-        return Step(moved, moved)
     p = denoiser.predict(x, t)
     if schedule.sigma(t_next) == 0.0:
         return Step(combine((schedule.alpha(t_next),), (p.x0,)), p.x0)
     rule = ancestral if p.alpha == 0.0 else PREDICTORS[name]
     return Step(rule(schedule, t, t_next).draw(p, noise), p.x0)
-
-
-@dataclass(frozen=True)
-class EulerMaruyama(Sampler):
-    """x - (f(t) x - g(t)^2 s) dt + g(t) sqrt(dt) z on the SDE dx = f x dt + g dw of the schedule.
-
-    The step onto clean data returns x_0. At alpha = 0, where f is infinite, the first step draws
-    from the posterior.
-    """
-
-    name: ClassVar[str] = "euler_maruyama"
-    paper: ClassVar[str] = SONG + "appendix D.1"
-    order: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = True
-
-    def step(
-        self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise
-    ) -> Step:
-        """See `euler_maruyama`."""
-        return predicted("euler_maruyama", denoiser, x, t, t_next, noise)
 
 
 @dataclass(frozen=True)

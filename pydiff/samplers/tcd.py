@@ -27,7 +27,8 @@ class TCD(Sampler):
 
     name: ClassVar[str] = "tcd"
     paper: ClassVar[str] = (
-        "Zheng et al. 2024, Trajectory Consistency Distillation, arXiv 2402.19159, Algorithm 4"
+        "Zheng et al. 2024, Trajectory Consistency Distillation, arXiv 2402.19159, "
+        "strategic stochastic sampling"
     )
     order: ClassVar[int] = 1
 
@@ -46,7 +47,7 @@ class TCD(Sampler):
     def step(
         self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise
     ) -> Step:
-        """Algorithm 4, lines 4 and 5."""
+        """Beyond t', and back."""
         schedule = denoiser.schedule
         p = denoiser.predict(x, t)
         beyond = t_next if t_next == schedule.t_clean else (1.0 - self.eta) * t_next

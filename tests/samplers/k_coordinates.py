@@ -34,6 +34,27 @@ class SigmaSchedule(NoiseSchedule):
         return np.exp(-0.5 * np.asarray(log_snr)) if np.ndim(log_snr) else np.exp(-0.5 * log_snr)
 
 
+class FlowSchedule(NoiseSchedule):
+    """alpha = 1 - t, sigma = t, 0 <= t <= 1."""
+
+    t_clean, t_first, t_last = 0.0, 0.001, 1.0
+
+    def alpha(self, t: Any) -> Any:
+        return 1.0 - self.sigma(t)
+
+    def sigma(self, t: Any) -> Any:
+        return float(t) if np.ndim(t) == 0 else np.asarray(t, np.float64)
+
+    def log_snr(self, t: Any) -> Any:
+        with np.errstate(divide="ignore"):
+            value = 2.0 * (np.log(self.alpha(t)) - np.log(self.sigma(t)))
+        return float(value) if np.ndim(value) == 0 else value
+
+    def time(self, log_snr: Any) -> Any:
+        value = 1.0 / (1.0 + np.exp(0.5 * np.asarray(log_snr)))
+        return float(value) if value.ndim == 0 else value
+
+
 def draws(count: int) -> Iterator[np.ndarray]:
     """The injected noise, one after the other."""
     return iter(inputs(count)[1])

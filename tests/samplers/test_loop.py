@@ -28,8 +28,9 @@ def test_the_public_name() -> None:
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_name_is_the_sampler_with_default_options(name: str) -> None:
-    by_name = sample(DENOISER, SHAPE, name, steps=5)
-    np.testing.assert_array_equal(by_name, sample(DENOISER, SHAPE, SAMPLERS[name](), steps=5))
+    options: dict[str, Any] = {"x_init": random.normal(3, SHAPE), "steps": 5}
+    by_name = sample(DENOISER, SHAPE, name, **options)
+    np.testing.assert_array_equal(by_name, sample(DENOISER, SHAPE, SAMPLERS[name](), **options))
     assert by_name.shape == SHAPE and by_name.dtype == np.float32
 
 
@@ -243,7 +244,7 @@ def test_points_are_as_good_as_images() -> None:
     assert sample(DENOISER, (6, 2), steps=3, spacing="trailing").shape == (6, 2)
 
 
-@pytest.mark.parametrize("sampler", ["euler", "DDIM", "", None, 3, object()])
+@pytest.mark.parametrize("sampler", ["eule", "DDIM", "", None, 3, object()])
 def test_unknown_samplers_are_errors_that_list_the_known(sampler: Any) -> None:
     with pytest.raises(ConfigError, match="ddpm, ddim"):
         sample(DENOISER, SHAPE, sampler)
