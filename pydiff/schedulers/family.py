@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..diffusion import Denoiser, NoiseSchedule, schedules
+from ..diffusion import Denoiser, NoiseSchedule, schedules, thresholding
 from ..diffusion.noise_schedule import DiscreteSchedule
 from ..errors import ConfigError
 from ..samplers import SAMPLERS, Sampler
@@ -67,8 +67,6 @@ def sampler(name: str, **options: Any) -> Sampler:
 def clip(options: Options) -> Any:
     """The `clip` of a Denoiser."""
     if options.get("thresholding"):
-        from ..diffusion import thresholding
-
         return thresholding.dynamic(
             options["dynamic_thresholding_ratio"], options["sample_max_value"]
         )

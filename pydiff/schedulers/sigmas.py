@@ -10,6 +10,7 @@ import numpy as np
 
 from ..diffusion import DiscreteSchedule
 from ..errors import ConfigError
+from .beta import quantile
 from .options import Options
 
 
@@ -109,7 +110,7 @@ def lu(low: float, high: float, steps: int) -> np.ndarray:
 
 def beta(low: float, high: float, steps: int) -> np.ndarray:
     """Quantiles of Beta(0.6, 0.6), from high to low (Lee et al. 2024, arXiv 2407.12173)."""
-    raise NotImplementedError
+    return low + quantile(np.linspace(1.0, 0.0, steps), 0.6, 0.6) * (high - low)
 
 
 _SPACINGS: dict[str, Callable[[float, float, int], np.ndarray]] = {
