@@ -9,9 +9,7 @@ import numpy as np
 from ..errors import ConfigError
 
 
-def dynamic(
-    ratio: float = 0.995, max_value: float = 1.0
-) -> Callable[[np.ndarray], np.ndarray]:
+def dynamic(ratio: float = 0.995, max_value: float = 1.0) -> Callable[[np.ndarray], np.ndarray]:
     """Dynamic thresholding: x_0 clipped to [-s, s] and divided by s, for `Denoiser(clip=...)`.
 
     s is the `ratio` quantile of |x_0| of each image of (N, ...), but at least 1 and at most

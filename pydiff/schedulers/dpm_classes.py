@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ..errors import ConfigError
 from ..samplers import DPMpp2M, DPMpp2MSDE, DPMpp3M, DPMpp3MSDE, DPMSolver, Sampler, UniPC

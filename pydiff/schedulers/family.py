@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ..autograd import Tensor
 from ..diffusion import Denoiser, NoiseSchedule, schedules, thresholding
 from ..diffusion.noise_schedule import DiscreteSchedule
 from ..errors import ConfigError
@@ -93,6 +94,6 @@ def negative(model: Model) -> Model:
 
     def turned(x: np.ndarray, t: Any) -> Any:
         output = model(x, t)
-        return -(output.numpy() if hasattr(output, "numpy") else output)
+        return -(output if isinstance(output, (np.ndarray, Tensor)) else output.numpy())
 
     return turned

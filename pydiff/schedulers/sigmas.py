@@ -66,7 +66,7 @@ def model_timesteps(options: Options, length: int, steps: int) -> np.ndarray:
         return np.linspace(0, length - 1, steps)[::-1]
     if spacing == "leading":
         return np.arange(steps - 1.0, -1.0, -1.0) * (length // steps) + offset
-    return np.round(length - np.arange(steps) * (length / steps)) - 1.0
+    return _trailing(length, length / steps)
 
 
 def interval_timesteps(options: Options, length: int, last: int, steps: int) -> np.ndarray:
@@ -77,8 +77,12 @@ def interval_timesteps(options: Options, length: int, last: int, steps: int) -> 
         return np.linspace(0, last - 1, steps + 1).round()[:0:-1]
     if spacing == "leading":
         return np.arange(steps, 0.0, -1.0) * (last // (steps + 1)) + offset
-    stride = length / steps
-    return np.round(last - np.arange(math.ceil(last / stride - 1e-9)) * stride) - 1.0
+    return _trailing(last, length / steps)
+
+
+def _trailing(last: int, stride: float) -> np.ndarray:
+    """By arange, whose rounding decides where a time lies halfway between two whole ones."""
+    return np.round(np.arange(last, 0.5, -stride)) - 1.0
 
 
 def check_steps(steps: int, length: int) -> None:

@@ -45,6 +45,7 @@ THREE = ("epsilon", "v_prediction", "sample")
 LEVELS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
 STABLE_DIFFUSION = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 ZERO_SNR = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
+FLOW_MODEL = {"use_flow_sigmas": (True,), "prediction_type": ("flow_prediction",)}
 TRAINED = {"trained_betas": np.linspace(1e-4, 0.05, 300).tolist(), "num_train_timesteps": 300}
 
 
@@ -168,7 +169,87 @@ FLOW = [
 ]
 VE = _product("ScoreSdeVe", correct_steps=(0, 1, 2), snr=(0.15, 0.3), sigma_max=(50.0, 1348.0))
 
+MULTISTEP = [
+    *_product(
+        "DPMSolverMultistep",
+        solver_order=(1, 2, 3),
+        algorithm_type=("dpmsolver++", "sde-dpmsolver++"),
+        solver_type=("midpoint", "heun"),
+    ),
+    *_product("DPMSolverMultistep", lower_order_final=BOTH, euler_at_final=BOTH, solver_order=(3,)),
+    *_product(
+        "DPMSolverMultistep",
+        algorithm_type=("dpmsolver",),
+        final_sigmas_type=("sigma_min",),
+        solver_order=(1, 2, 3),
+        solver_type=("midpoint", "heun"),
+    ),
+    *_product(
+        "DPMSolverMultistep",
+        algorithm_type=("sde-dpmsolver",),
+        final_sigmas_type=("sigma_min",),
+        solver_order=(1, 2),
+        solver_type=("midpoint", "heun"),
+    ),
+    *_product("DPMSolverMultistep", timestep_spacing=SPACINGS, prediction_type=THREE),
+    *_product("DPMSolverMultistep", timestep_spacing=SPACINGS, final_sigmas_type=("sigma_min",)),
+    *_levels("DPMSolverMultistep"),
+    _case("DPMSolverMultistep", use_lu_lambdas=True),
+    _case("DPMSolverMultistep", beta_schedule="squaredcos_cap_v2", lambda_min_clipped=-5.1),
+    *_product("DPMSolverMultistep", flow_shift=(1.0, 3.0), **FLOW_MODEL),
+    _case("DPMSolverMultistep", thresholding=True, sample_max_value=1.5),
+    _case("DPMSolverMultistep", variance_type="learned_range"),
+    _case("DPMSolverMultistep", timestep_spacing="trailing", **ZERO_SNR),
+]
+UNIPC = [
+    *_product(
+        "UniPCMultistep",
+        solver_order=(1, 2, 3),
+        solver_type=("bh1", "bh2"),
+        predict_x0=BOTH,
+        final_sigmas_type=("sigma_min",),  # else diffusers comes to NaN, but for bh2 and x_0
+        timestep_spacing=("trailing",),
+    ),
+    *_product("UniPCMultistep", solver_order=(1, 2, 3)),
+    *_product("UniPCMultistep", timestep_spacing=SPACINGS, prediction_type=THREE),
+    *_product("UniPCMultistep", final_sigmas_type=("sigma_min",), solver_order=(2, 3)),
+    *_product("UniPCMultistep", disable_corrector=([0], [0, 1, 3]), solver_order=(2, 3)),
+    *_product(
+        "UniPCMultistep",
+        lower_order_final=(False,),
+        final_sigmas_type=("sigma_min",),
+        timestep_spacing=("trailing",),
+    ),
+    *_levels("UniPCMultistep"),
+    *_levels("UniPCMultistep", final_sigmas_type="sigma_min"),
+    *_product(
+        "UniPCMultistep",
+        flow_shift=(1.0, 3.0),
+        shift_terminal=(None, 0.1),
+        final_sigmas_type=("zero", "sigma_min"),
+        **FLOW_MODEL,
+    ),
+    *_product("UniPCMultistep", use_karras_sigmas=(True,), **FLOW_MODEL),
+    _case("UniPCMultistep", thresholding=True, sample_max_value=1.5),
+    _case("UniPCMultistep", timestep_spacing="trailing", **ZERO_SNR),
+]
+EDM_DPM = [
+    *_product("EDMDPMSolverMultistep", solver_order=(1, 2, 3), solver_type=("midpoint", "heun")),
+    *_product(
+        "EDMDPMSolverMultistep",
+        algorithm_type=("sde-dpmsolver++",),
+        solver_order=(1, 2),
+        prediction_type=TWO,
+    ),
+    *_product(
+        "EDMDPMSolverMultistep",
+        final_sigmas_type=("zero", "sigma_min"),
+        sigma_schedule=("karras", "exponential"),
+    ),
+    _case("EDMDPMSolverMultistep", thresholding=True, euler_at_final=True, sigma_data=0.7),
+]
+
 CASES = [
     *DDPM, *DDIM, *DDIM_INVERSE, *CONSISTENCY, *EULER, *EULER_ANCESTRAL, *HEUN, *DPM2, *LMS,
-    *DPM_SDE, *EDM, *FLOW, *VE,
+    *DPM_SDE, *EDM, *FLOW, *VE, *MULTISTEP, *UNIPC, *EDM_DPM,
 ]  # fmt: skip

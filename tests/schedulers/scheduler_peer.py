@@ -57,6 +57,7 @@ def _quadrature(function: Callable[[float], Any], a: Any, b: Any, **_: Any) -> t
     return (half * float(weights @ values),)
 
 
+@functools.cache
 def _quantile(p: float, a: float, b: float) -> float:
     """Stands in for scipy.stats.beta.ppf."""
     if p in (0.0, 1.0):

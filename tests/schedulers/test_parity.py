@@ -24,8 +24,8 @@ pytestmark = [
 def test_trajectory(case: Case, steps: int) -> None:
     ours = run_ours(case.config, steps, case.compatible, case.mu, **case.options)
     theirs = run_theirs(case.config, steps, case.mu, **case.options)
-    # a midpoint of KDPM2Ancestral is the next level; where rounding does not tell the two apart, the
-    # model is told the whole timestep of the level in place of the fractional one of the midpoint
+    # a midpoint of KDPM2Ancestral is the next level; where rounding does not tell them apart, the
+    # model is told the whole timestep of the level, not the fractional one of the midpoint
     ancestral = case.config["_class_name"] == "KDPM2AncestralDiscreteScheduler"
     assert_same(ours, theirs, timestep_tolerance=0.51 if ancestral else 1e-3)
 
