@@ -168,7 +168,7 @@ def draw_errors(grades: Sequence[Any], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(14, 6.5), dpi=110, layout="constrained")
+    figure = Figure(figsize=(16, 6), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     kinds = (("deterministic: distance from the exact path", False),
              ("stochastic: distance of the law", True))  # fmt: skip
@@ -187,5 +187,12 @@ def draw_errors(grades: Sequence[Any], path: Path) -> None:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.grid(True, which="both", alpha=0.2)
         if chosen:
-            axes.legend(fontsize=7, frameon=False, title="sampler (measured order)")
+            axes.legend(
+                fontsize=8,
+                frameon=False,
+                title="sampler (measured order)",
+                loc="upper left",
+                bbox_to_anchor=(1.0, 1.0),
+                handlelength=3.5,
+            )
     figure.savefig(path)

@@ -132,6 +132,8 @@ class EDM(ContinuousSchedule):
     sigma_min: float = 0.002
     sigma_max: float = 80.0
 
+    usual_spacing = "karras"
+
     def __post_init__(self) -> None:
         check_range(self, "sigma_min", "sigma_max", 1e-9, 1e9, strict=True)
 
@@ -180,6 +182,8 @@ class Flow(ContinuousSchedule):
     """
 
     shift: float = 1.0
+
+    usual_spacing = "trailing"
 
     def __post_init__(self) -> None:
         check_range(self, "shift", "shift", 1e-6, 1e6)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,6 +35,7 @@ class NoiseSchedule:
     t_first: float
     t_last: float
     prior_std: float = 1.0
+    usual_spacing: ClassVar[str] = "linspace"  # the grid of a run that asks for none
 
     def alpha(self, t: Any) -> Any:
         """Signal scale, 1 at `t_clean`."""
@@ -158,6 +161,8 @@ class DiscreteSchedule(NoiseSchedule):
     config: how the betas were made, in the keys of a diffusers scheduler_config.json.
     """
 
+    usual_spacing: ClassVar[str] = "leading"
+
     betas: np.ndarray
     config: Mapping[str, Any] = field(default_factory=dict)
     alphas_cumprod: np.ndarray = field(init=False, repr=False)
@@ -217,6 +222,11 @@ class DiscreteSchedule(NoiseSchedule):
 
     def time(self, log_snr: Any) -> Any:
         """The fractional time of a log-SNR between those of T-1 and 0; +inf gives -1."""
+        rising = self._rising
+        if type(log_snr) is float and rising[0] < -log_snr < rising[-1]:
+            after = bisect.bisect_right(rising, -log_snr)
+            low, high = rising[after - 1], rising[after]
+            return after - 1 + (-log_snr - low) / (high - low)
         table = self._finite_log_snr()
         low, high = self._tables["log_snr"][-2], self._tables["log_snr"][0]
         wanted = checked_log_snr(log_snr, low, high)
@@ -266,6 +276,11 @@ class DiscreteSchedule(NoiseSchedule):
         table = self._tables[name]
         if type(t) is int and -1 <= t < len(self.betas):  # the sampling loop's case
             return float(table[t])
+        if type(t) is float and 0.0 < t < len(self.betas) - 1 and not t.is_integer():
+            before = int(t)
+            rising = self._rising
+            level = -(rising[before] + (t - before) * (rising[before + 1] - rising[before]))
+            return _FROM_NUMBER[name](level)
         times = checked_times(t, 0.0, self.t_last, -1.0)
         index = np.rint(times).astype(np.int64)
         exact = index == times
@@ -284,6 +299,11 @@ class DiscreteSchedule(NoiseSchedule):
         rate = np.where(alpha > 0.0, 0.5 * variance * slope, -np.inf)
         return rate, np.where(alpha > 0.0, np.sqrt(-variance * slope), np.inf)
 
+    @cached_property
+    def _rising(self) -> list[float]:
+        """-log-SNR of times 0 .. T-1, finite: single numbers of Python are read the fastest."""
+        return (-self._finite_log_snr()).tolist()
+
     def _finite_log_snr(self) -> np.ndarray:
         return np.clip(self._tables["log_snr"][:-1], -_LOG_SNR_LIMIT, _LOG_SNR_LIMIT)
 
@@ -291,6 +311,11 @@ class DiscreteSchedule(NoiseSchedule):
 _FROM_LOG_SNR = {
     "alpha": lambda level: np.sqrt(1.0 / (1.0 + np.exp(-level))),
     "sigma": lambda level: np.sqrt(1.0 / (1.0 + np.exp(level))),
+    "log_snr": lambda level: level,
+}
+_FROM_NUMBER: dict[str, Callable[[float], float]] = {
+    "alpha": lambda level: math.sqrt(1.0 / (1.0 + math.exp(-level))),
+    "sigma": lambda level: math.sqrt(1.0 / (1.0 + math.exp(level))),
     "log_snr": lambda level: level,
 }
 

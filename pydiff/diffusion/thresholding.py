@@ -1,4 +1,4 @@
-"""Thresholds of the predicted x_0 that look at each image."""
+"""Dynamic thresholding of a predicted x_0, for `Denoiser(clip=...)`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ from ..errors import ConfigError
 
 
 def dynamic(ratio: float = 0.995, max_value: float = 1.0) -> Callable[[np.ndarray], np.ndarray]:
-    """Dynamic thresholding: x_0 clipped to [-s, s] and divided by s, for `Denoiser(clip=...)`.
+    """x_0 -> x_0 clipped to [-s, s] and divided by s, s >= 1 the `ratio`-quantile of each image.
 
-    s is the `ratio` quantile of |x_0| of each image of (N, ...), but at least 1 and at most
-    max_value: images whose values go beyond 1 are scaled back in place of being cut off (Saharia et
-    al. 2022, Imagen, arXiv 2205.11487, section 2.3; `dynamic_thresholding_ratio` and
-    `sample_max_value` of diffusers). The dtype is kept. Raises ConfigError unless 0 <= ratio <= 1
-    and max_value > 0.
+    Saharia et al. 2022, "Photorealistic Text-to-Image Diffusion Models with Deep Language
+    Understanding" (Imagen), arXiv 2205.11487, section 2.3. max_value >= 1 bounds s, as diffusers'
+    sample_max_value does: at its default of 1 this is plain clipping to [-1, 1]. 0 <= ratio <= 1.
+    Raises ConfigError. x_0 (N, ...) of any dtype; the result has it too.
     """
     if not 0.0 <= ratio <= 1.0:
-        raise ConfigError(f"ratio = {ratio!r}; allowed: 0 to 1")
-    if not 0.0 < max_value < np.inf:
-        raise ConfigError(f"max_value = {max_value!r}; allowed: a number > 0")
+        raise ConfigError(f"ratio = {ratio!r}; allowed: 0 .. 1")
+    if not max_value >= 1.0:
+        raise ConfigError(f"max_value = {max_value!r}; allowed: >= 1")
 
     def threshold(x0: np.ndarray) -> np.ndarray:
-        rows = x0.reshape(len(x0), -1)
-        s = np.quantile(np.abs(rows), ratio, axis=1, keepdims=True)
-        s = np.minimum(np.maximum(s, 1.0), max_value).astype(x0.dtype)
-        return (np.clip(rows, -s, s) / s).reshape(x0.shape)
+        size = np.quantile(np.abs(x0).reshape(len(x0), -1), ratio, axis=1)
+        s = size.clip(1.0, max_value).astype(x0.dtype).reshape((-1,) + (1,) * (x0.ndim - 1))
+        return np.clip(x0, -s, s) / s
 
     return threshold

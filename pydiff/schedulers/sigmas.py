@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from ..diffusion import DiscreteSchedule
 from ..errors import ConfigError
-from .beta import quantile
+from ..samplers.level_spacing import Levels, beta, exponential, karras
 from .options import Options
 
 
@@ -37,6 +36,12 @@ class Training:
         self.sigmas = sigmas.astype(np.float64)
         self.log_sigmas = np.log(sigmas).astype(np.float64)
         self.length = len(sigmas)
+
+    def span(self, options: Options) -> tuple[float, float]:
+        """The least and the largest level, those of sigma_min and sigma_max in the options too."""
+        low, high = (options.get(key) for key in ("sigma_min", "sigma_max"))
+        first, last = float(self.sigmas[0]), float(self.sigmas[-1])
+        return min(first, low or first), max(last, high or last)
 
     def sigma(self, timesteps: np.ndarray) -> np.ndarray:
         """The levels at these times; between whole times on a line."""
@@ -94,17 +99,6 @@ def check_steps(steps: int, length: int) -> None:
 # ---------------------------------------------------------------- spacing of levels
 
 
-def karras(low: float, high: float, steps: int, rho: float = 7.0) -> np.ndarray:
-    """Even in sigma^(1/rho), from high to low (Karras et al. 2022, arXiv 2206.00364, eq. 5)."""
-    top, bottom = high ** (1.0 / rho), low ** (1.0 / rho)
-    return (top + np.linspace(0.0, 1.0, steps) * (bottom - top)) ** rho
-
-
-def exponential(low: float, high: float, steps: int) -> np.ndarray:
-    """Even in log sigma, from high to low."""
-    return np.exp(np.linspace(math.log(high), math.log(low), steps))
-
-
 def lu(low: float, high: float, steps: int) -> np.ndarray:
     """Even in lambda = -log sigma (Lu et al. 2022, arXiv 2206.00927); logarithms in float32, as
     those of the table that timesteps are looked up in."""
@@ -112,12 +106,7 @@ def lu(low: float, high: float, steps: int) -> np.ndarray:
     return np.exp(top + np.linspace(0.0, 1.0, steps) * (bottom - top))
 
 
-def beta(low: float, high: float, steps: int) -> np.ndarray:
-    """Quantiles of Beta(0.6, 0.6), from high to low (Lee et al. 2024, arXiv 2407.12173)."""
-    return low + quantile(np.linspace(1.0, 0.0, steps), 0.6, 0.6) * (high - low)
-
-
-_SPACINGS: dict[str, Callable[[float, float, int], np.ndarray]] = {
+_SPACINGS: dict[str, Levels] = {
     "use_karras_sigmas": karras,
     "use_exponential_sigmas": exponential,
     "use_beta_sigmas": beta,

@@ -121,13 +121,13 @@ def grade_all(names: Iterable[str] = (), samples: int = DRAWN) -> list[Grade]:
     samples: how many each draws for the comparison with the truth. One sampler per thread.
     """
     chosen = list(names) or list(SAMPLERS)
-    scale = exact_distances(samples)
+    exact = exact_sets(samples)
     with ThreadPoolExecutor(num_threads()) as pool:
-        return list(pool.map(lambda name: grade(name, samples, scale), chosen))
+        return list(pool.map(lambda name: grade(name, samples, exact), chosen))
 
 
-def grade(name: str, samples: int = DRAWN, scale: tuple[float, float] | None = None) -> Grade:
-    """The grade of one sampler of SAMPLERS. scale: `exact_distances(samples)`, if it is there."""
+def grade(name: str, samples: int = DRAWN, exact: ExactSets | None = None) -> Grade:
+    """The grade of one sampler of SAMPLERS. exact: `exact_sets(samples)`, if it is there."""
     how = setting(name)
     sampler = SAMPLERS[name](**how.options)
     points = tuple(curve(name))
@@ -140,7 +140,7 @@ def grade(name: str, samples: int = DRAWN, scale: tuple[float, float] | None = N
         sampler.adaptive,
         fitted_order(points) if how.converges else None,
         points,
-        truth(name, samples, scale or exact_distances(samples)),
+        truth(name, samples, exact or exact_sets(samples)),
         how.note,
     )
 
@@ -255,49 +255,52 @@ def _marginal(schedule: NoiseSchedule, t: float) -> tuple[float, float]:
 # ---------------------------------------------------------------- samples against the truth
 
 
-def exact_distances(samples: int) -> tuple[float, float]:
-    """Sliced Wasserstein and energy distance of two independent exact sets, means over pairs."""
-    pairs = [(PLANE.sample(samples, 2 * i + 10), PLANE.sample(samples, 2 * i + 11))
-             for i in range(_PAIRS)]  # fmt: skip
-    wasserstein, energy = zip(*(_distances(x, y) for x, y in pairs), strict=True)
-    return float(np.mean(wasserstein)), float(np.mean(energy))
+class ExactSets(NamedTuple):
+    """Independent exact sets of x_t, and the mean distances between two of them."""
+
+    sets: tuple[np.ndarray, ...]
+    wasserstein: float
+    energy: float
 
 
-def truth(name: str, samples: int, scale: tuple[float, float]) -> Truth:
-    """Draws samples of PLANE with the evaluations of its setting and compares them."""
+def exact_sets(
+    samples: int, schedule: NoiseSchedule | None = None, t: float | None = None
+) -> ExactSets:
+    """Sets (samples, 2) of PLANE itself, or of x_t on a schedule."""
+    sets = [PLANE.sample(samples, seed + 10) for seed in range(2 * _PAIRS)]
+    if schedule is not None and t is not None:
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        sets = [alpha * x + sigma * random.normal(i, x.shape) for i, x in enumerate(sets)]
+    pairs = zip(sets[::2], sets[1::2], strict=True)
+    return ExactSets(tuple(sets[::2]), *_means(_distances(x, y) for x, y in pairs))
+
+
+def truth(name: str, samples: int, exact: ExactSets) -> Truth:
+    """Draws samples of PLANE with the evaluations of its setting and compares them with several
+    exact sets, `exact_sets(samples)`, since the chance in one of them would count as much."""
     how = setting(name)
     sampler, schedule = SAMPLERS[name](**how.options), make_schedule(how.schedule)
     times = grid_to_data(schedule, max(1, how.evaluations // sampler.evaluations))
     model = _predictor(how, PLANE, schedule, tolerance=1e-4)  # below what the samples can tell
-    exact = PLANE.sample(samples, 1)
-    start = (schedule.prior_std * _noise(0, 0, exact.shape)).astype(np.float32)
-    if how.time is not None:
-        exact = _noised(exact, schedule, how.time)
+    start = schedule.prior_std * random.normal(100, (samples, 2))
     if sampler.inverse:
-        start, exact = exact.astype(np.float32), _noised(exact, schedule, times[0])
-    draws = iter(range(1, 1 << 30))
-    drawn = sample(
-        model,
-        x_init=start,
-        sampler=sampler,
-        grid=times,
-        noise=lambda step, shape: _noise(0, next(draws), shape),
-    )
-    distances = _distances(drawn, exact)
+        start = PLANE.sample(samples, 1).astype(np.float32)
+    law = times[0] if sampler.inverse else how.time
+    if law is not None:
+        exact = exact_sets(samples, schedule, law)
+    drawn = sample(model, x_init=start, sampler=sampler, grid=times)
+    wasserstein, energy = _means(_distances(drawn, other) for other in exact.sets)
     weights = None
-    if how.time is None and not sampler.inverse:
+    if law is None:
         weights = float(np.abs(measures.modes(drawn, PLANE.means).weights - PLANE.weights).max())
-    wasserstein, energy = distances[0] / scale[0], distances[1] / scale[1]
-    return Truth(samples, model.count, wasserstein, energy, weights)
+    return Truth(
+        samples, model.count, wasserstein / exact.wasserstein, energy / exact.energy, weights
+    )
 
 
-def _noise(seed: int, step: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Standard normal numbers, all of one counter: that is the fast way for many small points."""
-    return random.normal(seed, (1, math.prod(shape)), step=step).reshape(shape)
-
-
-def _noised(x: np.ndarray, schedule: NoiseSchedule, t: float) -> np.ndarray:
-    return schedule.alpha(t) * x + schedule.sigma(t) * _noise(1, 0, x.shape)
+def _means(distances: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    wasserstein, energy = zip(*distances, strict=True)
+    return float(np.mean(wasserstein)), float(np.mean(energy))
 
 
 def _distances(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -70,6 +70,11 @@ SETTINGS: dict[str, Setting] = {
     "dpm_adaptive": Setting(measured={"rtol": 1e9, "atol": 1e9, "h_init": 100.0}, note=_OWN_STEPS),
     "consistency": Setting({"sigma_min": 0.0}, **_CONSISTENT),
     "lcm": Setting(**_CONSISTENT),
+    "ddim_inverse": Setting(
+        exact=False,
+        note="from data to noise, compared with x_T, whose law is so smooth that the sets differ "
+        "little by chance and the error of first order shows",
+    ),
     "tcd": Setting({"eta": 0.0}, note="at eta = 0, which is DDIM: more is for distilled models"),
     "langevin": Setting(
         {"step_size": 0.02, "t": 400},

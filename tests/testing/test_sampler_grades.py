@@ -106,17 +106,17 @@ def test_a_wrong_sampler_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_exact_sets_have_distance_one_and_others_more() -> None:
-    scale = grades.exact_distances(5000)
+    exact = grades.exact_sets(5000)
     x, y = problem.PLANE.sample(5000, 1), problem.PLANE.sample(5000, 2)
-    assert grades._distances(x, y)[0] < 2.0 * scale[0]
-    assert grades._distances(x, y + 0.5)[0] > 2.0 * scale[0]
+    assert grades._distances(x, y)[0] < 2.0 * exact.wasserstein
+    assert grades._distances(x, y + 0.5)[0] > 2.0 * exact.wasserstein
 
 
 def test_threads_give_what_one_gives() -> None:
     names = ["ddim", "ddpm"]
     together = grades.grade_all(names, samples=1000)
-    scale = grades.exact_distances(1000)
-    assert together == [grades.grade(name, 1000, scale) for name in names]
+    exact = grades.exact_sets(1000)
+    assert together == [grades.grade(name, 1000, exact) for name in names]
 
 
 @pytest.mark.slow
@@ -130,15 +130,15 @@ def test_every_sampler_keeps_its_order(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if problem.setting(name).exact])
-def test_every_sampler_draws_the_mixture(name: str, scale: tuple[float, float]) -> None:
+def test_every_sampler_draws_the_mixture(name: str, exact: grades.ExactSets) -> None:
     """100,000 samples: weights within 1 %, Wasserstein within twice that of two exact sets."""
-    result = grades.truth(name, grades.DRAWN, scale)
+    result = grades.truth(name, grades.DRAWN, exact)
     assert result.passed, result
 
 
 @pytest.fixture(scope="module")
-def scale() -> tuple[float, float]:
-    return grades.exact_distances(grades.DRAWN)
+def exact() -> grades.ExactSets:
+    return grades.exact_sets(grades.DRAWN)
 
 
 def test_settings_are_for_samplers_that_exist() -> None:
