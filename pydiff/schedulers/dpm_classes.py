@@ -142,7 +142,19 @@ def _unipc(options: Options) -> Sampler:
     return UniPC(**{key: options[key] for key in keys})
 
 
+def _deis(options: Options) -> Sampler:
+    """DEIS in log-rho (Zhang, Chen 2023, arXiv 2204.13902) is DPM-Solver with its integrals exact:
+    rho = exp(-lambda), so a polynomial in log rho is one in lambda, and d rho = -exp(-lambda) d lambda.
+    """
+    return DPMSolver(
+        solver_order=options["solver_order"],
+        solver_type="heun",
+        lower_order_final=options["lower_order_final"],
+    )
+
+
 FAMILIES = {
+    "DEISMultistepScheduler": family(_DEIS, _deis),
     "DPMSolverMultistepScheduler": family(_MULTISTEP, multistep_sampler),
     "UniPCMultistepScheduler": family(_UNIPC, _unipc, unipc=True),
 }

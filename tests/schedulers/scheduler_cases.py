@@ -233,6 +233,13 @@ UNIPC = [
     _case("UniPCMultistep", thresholding=True, sample_max_value=1.5),
     _case("UniPCMultistep", timestep_spacing="trailing", **ZERO_SNR),
 ]
+DEIS = [
+    *_product("DEISMultistep", solver_order=(1, 2, 3), lower_order_final=BOTH),
+    *_product("DEISMultistep", timestep_spacing=SPACINGS, prediction_type=THREE),
+    *_levels("DEISMultistep"),
+    *_product("DEISMultistep", flow_shift=(1.0, 3.0), **FLOW_MODEL),
+    _case("DEISMultistep", thresholding=True, sample_max_value=1.5),
+]
 EDM_DPM = [
     *_product("EDMDPMSolverMultistep", solver_order=(1, 2, 3), solver_type=("midpoint", "heun")),
     *_product(
@@ -251,5 +258,5 @@ EDM_DPM = [
 
 CASES = [
     *DDPM, *DDIM, *DDIM_INVERSE, *CONSISTENCY, *EULER, *EULER_ANCESTRAL, *HEUN, *DPM2, *LMS,
-    *DPM_SDE, *EDM, *FLOW, *VE, *MULTISTEP, *UNIPC, *EDM_DPM,
+    *DPM_SDE, *EDM, *FLOW, *VE, *MULTISTEP, *UNIPC, *DEIS, *EDM_DPM,
 ]  # fmt: skip
