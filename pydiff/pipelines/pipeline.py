@@ -201,7 +201,7 @@ class Pipeline:
             batch_size = self._usual_batch(num_images, compile)
         _check_count("batch_size", batch_size)
         labels = self._labels(class_labels, num_images, first_image)
-        chosen = self._sampler(sampler, eta)
+        chosen = self.sampler(sampler, eta)
         grid = self.grid(num_inference_steps, chosen)
         watch = _Stop(callback)
         batches = []
@@ -231,10 +231,11 @@ class Pipeline:
         """The times of a run of that many steps, as the scheduler has them; with another sampler
         than its own, the run ends at clean data, wherever the scheduler's own would."""
         times = self.scheduler.grid(steps)
-        own = self._sampler(sampler, None).name == self.scheduler.sampler.name
+        own = self.sampler(sampler).name == self.scheduler.sampler.name
         return times if own else [*times[:-1], self.scheduler.schedule.t_clean]
 
-    def _sampler(self, sampler: str | Sampler | None, eta: float | None) -> Sampler:
+    def sampler(self, sampler: str | Sampler | None = None, eta: float | None = None) -> Sampler:
+        """The sampler that a call with these arguments uses."""
         own = self.scheduler.sampler
         if sampler is None:
             chosen = DDIM() if isinstance(own, DDPM) else own

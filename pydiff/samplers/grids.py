@@ -48,11 +48,14 @@ def leading(schedule: NoiseSchedule, steps: int, offset: int = 0) -> np.ndarray:
 
 def trailing(schedule: NoiseSchedule, steps: int) -> np.ndarray:
     """Even steps of T / steps down from T - 1, or of t_last / steps down from t_last: starts at the
-    noisiest level."""
+    noisiest level.
+
+    By arange, as in diffusers: its rounding decides where a time lies halfway between whole ones.
+    """
     length = _length(schedule, steps)
     if length is None:
         return np.arange(steps, 0.0, -1.0) * (schedule.t_last / steps)
-    return np.round(length - np.arange(steps) * (length / steps)).astype(np.int64) - 1
+    return np.round(np.arange(length, 0.5, -length / steps)).astype(np.int64) - 1
 
 
 def linspace(schedule: NoiseSchedule, steps: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..io import read_config
 from ..samplers import Sampler
-from . import discrete, edm, flow, k_diffusion, ve
+from . import discrete, dpm_classes, edm, flow, k_diffusion, ve
 from .family import Family
 from .options import checked
 from .scheduler import Scheduler
@@ -20,6 +20,7 @@ FILE = "scheduler_config.json"
 SCHEDULERS: dict[str, Family] = {
     **discrete.FAMILIES,
     **k_diffusion.FAMILIES,
+    **dpm_classes.FAMILIES,
     **edm.FAMILIES,
     **flow.FAMILIES,
     **ve.FAMILIES,

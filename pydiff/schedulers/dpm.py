@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..diffusion import NoiseSchedule
+from ..diffusion import NoiseSchedule, schedules
 from ..errors import ConfigError
 from ..samplers import Sampler
 from .family import Family, Parts, denoiser, training_schedule
-from .levels import Flow, VariancePreserving
+from .levels import VariancePreserving
 from .options import Option, Options
 from .sigmas import (
     Course,
@@ -47,10 +47,10 @@ Levels = Callable[[Options, Training, int, "float | None"], "tuple[np.ndarray, n
 
 def _build(options: Options, chosen: Sampler, levels: Levels) -> Parts:
     training = Training(training_schedule(options))
-    schedule: NoiseSchedule = VariancePreserving(training.sigmas[0], training.sigmas[-1])
+    schedule: NoiseSchedule = VariancePreserving(*training.span(options))
     flow = options["use_flow_sigmas"]
     if flow:
-        schedule = Flow(1.0 / training.length, 1.0)
+        schedule = schedules.flow()
     elif options["prediction_type"] == "flow_prediction":
         raise ConfigError("prediction_type = 'flow_prediction' needs use_flow_sigmas = true")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from ..samplers import Sampler
+from ..errors import ConfigError
+from ..samplers import DPMpp2M, DPMpp2MSDE, DPMpp3M, DPMpp3MSDE, DPMSolver, Sampler, UniPC
+from .dpm import family
 from .options import (
     FALSE,
     FINAL_SIGMAS,
@@ -106,7 +107,54 @@ _SA = {
 
 
 def multistep_sampler(options: Options) -> Sampler:
-    raise NotImplementedError
+    """Of DPMSolverMultistep, and of EDM's: algorithm_type and solver_order name the method.
+
+    The third order is diffusers', which halves the second derivative: exact ones are
+    `samplers.DPMpp3M()` and its like.
+    """
+    kind, order = options["algorithm_type"], options["solver_order"]
+    shared = {key: options[key] for key in ("solver_type", "lower_order_final", "euler_at_final")}
+    if kind in ("dpmsolver", "sde-dpmsolver"):
+        _check_eps_form(options)
+        eta = 1.0 if kind == "sde-dpmsolver" else 0.0
+        return DPMSolver(**shared, solver_order=order, eta=eta, third_order="halved")
+    if kind == "dpmsolver++":
+        if order == 3:
+            return DPMpp3M(**shared, third_order="halved")
+        return DPMpp2M(**shared, solver_order=order)
+    if order == 3:
+        return DPMpp3MSDE(**shared, third_order="diffusers")
+    return DPMpp2MSDE(**shared, solver_order=order)
 
 
-FAMILIES: dict[str, Any] = {}
+def _check_eps_form(options: Options) -> None:
+    if options["final_sigmas_type"] == "zero":
+        raise ConfigError(
+            f"final_sigmas_type = 'zero' with algorithm_type = {options['algorithm_type']!r}; "
+            "allowed: sigma_min (the noise of clean data is undetermined)"
+        )
+    if options["algorithm_type"] == "sde-dpmsolver" and options["solver_order"] == 3:
+        raise ConfigError("solver_order = 3 with algorithm_type = 'sde-dpmsolver'; allowed: 1, 2")
+
+
+def _unipc(options: Options) -> Sampler:
+    keys = ("solver_order", "solver_type", "predict_x0", "lower_order_final", "disable_corrector")
+    return UniPC(**{key: options[key] for key in keys})
+
+
+def _deis(options: Options) -> Sampler:
+    """DEIS in log-rho (Zhang, Chen 2023, arXiv 2204.13902) is DPM-Solver with its integrals exact:
+    rho = exp(-lambda), so a polynomial in log rho is one in lambda, and d rho = -exp(-lambda) d lambda.
+    """
+    return DPMSolver(
+        solver_order=options["solver_order"],
+        solver_type="heun",
+        lower_order_final=options["lower_order_final"],
+    )
+
+
+FAMILIES = {
+    "DEISMultistepScheduler": family(_DEIS, _deis),
+    "DPMSolverMultistepScheduler": family(_MULTISTEP, multistep_sampler),
+    "UniPCMultistepScheduler": family(_UNIPC, _unipc, unipc=True),
+}

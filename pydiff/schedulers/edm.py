@@ -11,13 +11,13 @@ import math
 
 import numpy as np
 
-from ..diffusion import Denoiser
+from ..diffusion import Denoiser, schedules
 from ..samplers import Sampler
 from ..samplers.base import Predictor
 from ..samplers.level_spacing import exponential, karras
 from .dpm_classes import multistep_sampler
 from .family import Family, Model, Parts, Told, clip, negative, sampler
-from .levels import ScaledDenoiser, VarianceExploding, VariancePreserving
+from .levels import ScaledDenoiser, VariancePreserving
 from .options import (
     FALSE,
     FINAL_SIGMAS,
@@ -66,7 +66,7 @@ def _dpm(options: Options, compatible: bool) -> Parts:
 
 def _build(options: Options, chosen: Sampler) -> Parts:
     low, high, data_std = (options[f"sigma_{key}"] for key in ("min", "max", "data"))
-    schedule, inner = VarianceExploding(low, high), VariancePreserving(low, high, data_std)
+    schedule, inner = schedules.edm(low, high), VariancePreserving(low, high, data_std)
     turned = options["prediction_type"] == "epsilon"
     bound = clip(options)
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..diffusion import Denoiser, NoiseSchedule, schedules
+from ..autograd import Tensor
+from ..diffusion import Denoiser, NoiseSchedule, schedules, thresholding
 from ..diffusion.noise_schedule import DiscreteSchedule
 from ..errors import ConfigError
 from ..samplers import SAMPLERS, Sampler
@@ -67,8 +68,6 @@ def sampler(name: str, **options: Any) -> Sampler:
 def clip(options: Options) -> Any:
     """The `clip` of a Denoiser."""
     if options.get("thresholding"):
-        from ..diffusion import thresholding
-
         return thresholding.dynamic(
             options["dynamic_thresholding_ratio"], options["sample_max_value"]
         )
@@ -95,6 +94,6 @@ def negative(model: Model) -> Model:
 
     def turned(x: np.ndarray, t: Any) -> Any:
         output = model(x, t)
-        return -(output.numpy() if hasattr(output, "numpy") else output)
+        return -(output if isinstance(output, (np.ndarray, Tensor)) else output.numpy())
 
     return turned

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..diffusion import Denoiser
+from ..diffusion import Denoiser, schedules
 from ..samplers.base import Predictor
 from .family import Family, Model, Parts, Told, negative, sampler
-from .levels import Flow
 from .options import FALSE, POSITIVE, RESPACED, Option, Options, choice, integer, nullable, number
 from .sigmas import Course, check_steps, flow_shift, needed, respaced, shift, stretched
 
@@ -35,7 +34,7 @@ def _build(options: Options, compatible: bool) -> Parts:
     ends = np.array([1.0, 1.0 / length])  # sigma_max and sigma_min, shifted already
     if not options["use_dynamic_shifting"]:
         ends = flow_shift(ends, options["shift"])
-    schedule = Flow(float(ends[1]), 1.0)
+    schedule = schedules.flow()
     chosen = sampler("euler")
     if options["stochastic_sampling"]:
         chosen = sampler("consistency", sigma_min=0.0)

@@ -18,7 +18,7 @@ _OPTIONS = {
 
 
 def _build(options: Options, compatible: bool) -> Parts:
-    schedule = Angular(0.0, 1.0)
+    schedule = Angular()
 
     def course(steps: int, mu: float | None) -> Course:
         check_steps(steps, 1 << 20)

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from ..diffusion import schedules
 from ..samplers import Sampler
 from ..samplers.base import Predictor
+from ..samplers.level_spacing import exponential
 from .family import Family, Model, Parts, Told, denoiser, sampler, training_schedule
-from .levels import ScaledDenoiser, VarianceExploding, VariancePreserving
+from .levels import ScaledDenoiser, VariancePreserving
 from .options import (
     FINAL_SIGMAS,
     RESPACED,
@@ -46,8 +48,8 @@ def _family(name: str, options: dict[str, Option], rounded: bool = False) -> Fam
 
 def _build(options: Options, chosen: Sampler, rounded: bool) -> Parts:
     training = Training(training_schedule(options))
-    first, last = training.sigmas[0], training.sigmas[-1]
-    schedule = VarianceExploding(first, last)
+    first, last = training.span(options)
+    schedule = schedules.edm(first, last)
     inner = denoiser(options, VariancePreserving(first, last))
 
     def course(steps: int, mu: float | None) -> Course:
@@ -68,8 +70,7 @@ def _course(options: Options, training: Training, steps: int, rounded: bool) -> 
     end = training.sigmas[0] if options.get("final_sigmas_type") == "sigma_min" else 0.0
     if options.get("interpolation_type") == "log_linear":
         # one level more than steps: diffusers ends there, whatever final_sigmas_type is
-        low, high = training.log_sigmas[0], training.log_sigmas[-1]
-        sigmas = np.exp(np.linspace(high, low, steps + 1))
+        sigmas = exponential(training.sigmas[0], training.sigmas[-1], steps + 1)
         if respacing(options) is None:
             sigmas, end = sigmas[:-1], sigmas[-1]
     other = respaced(options, sigmas[-1], sigmas[0], steps)

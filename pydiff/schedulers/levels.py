@@ -1,6 +1,7 @@
 """Schedules whose time is the noise level itself, and the denoiser of scaled inputs.
 
-With time sigma, a grid of noise levels is a grid of times: no table stands between.
+With time sigma, a grid of noise levels is a grid of times: no table stands between. In the
+coordinates of k-diffusion that is `schedules.edm`, of rectified flow `schedules.flow`.
 """
 
 from __future__ import annotations
@@ -13,144 +14,72 @@ from typing import Any
 import numpy as np
 
 from ..diffusion import Denoiser, NoiseSchedule, Prediction
+from ..diffusion.continuous import ContinuousSchedule
 from ..diffusion.parameterization import combine, x0_coefficients
-from ..errors import ConfigError
 
 
 @dataclass(frozen=True)
-class LevelSchedule(NoiseSchedule):
-    """Base: time is a noise level sigma >= 0, clean data at 0; t_first .. t_last are the levels
-    that the model was trained on, and others are allowed."""
-
-    t_first: float
-    t_last: float
-
-    @property
-    def t_clean(self) -> float:  # type: ignore[override]
-        """0.0"""
-        return 0.0
-
-    def log_snr(self, t: Any) -> Any:
-        """2 log(alpha / sigma)."""
-        alpha, sigma = self.alpha(t), self.sigma(t)
-        if isinstance(sigma, float):
-            if sigma == 0.0 or alpha == 0.0:
-                return math.inf if sigma == 0.0 else -math.inf
-            return 2.0 * math.log(alpha / sigma)
-        with np.errstate(divide="ignore"):
-            return 2.0 * (np.log(alpha) - np.log(sigma))
-
-
-@dataclass(frozen=True)
-class VarianceExploding(LevelSchedule):
-    """x_t = x_0 + t eps, the coordinates of k-diffusion (Karras et al. 2022, arXiv 2206.00364)."""
-
-    def alpha(self, t: Any) -> Any:
-        """1."""
-        return 0.0 * _level(t) + 1.0
-
-    def sigma(self, t: Any) -> Any:
-        """t."""
-        return _level(t)
-
-    def time(self, log_snr: Any) -> Any:
-        """exp(-log_snr / 2)."""
-        return np.exp(-0.5 * np.asarray(log_snr, np.float64))[()]
-
-    def log_alpha_rate(self, t: Any) -> Any:
-        """0."""
-        return 0.0 * _level(t)
-
-
-@dataclass(frozen=True)
-class VariancePreserving(LevelSchedule):
-    """alpha^2 + sigma^2 = 1 at the ratio sigma / alpha = t / data_std.
+class VariancePreserving(ContinuousSchedule):
+    """alpha^2 + sigma^2 = 1 at the ratio sigma / alpha = t / data_std, t in [0, sigma_max].
 
     For x = y_0 + t eps with data y_0 of that standard deviation, x / hypot(t, data_std) is
     alpha (y_0 / data_std) + sigma eps: the input of a network under EDM preconditioning.
     """
 
+    sigma_min: float
+    sigma_max: float
     data_std: float = 1.0
 
-    def alpha(self, t: Any) -> Any:
-        """data_std / hypot(t, data_std)."""
-        return self.data_std / _hypot(_level(t), self.data_std)
+    @property
+    def t_first(self) -> float:  # type: ignore[override]
+        """sigma_min."""
+        return self.sigma_min
 
-    def sigma(self, t: Any) -> Any:
-        """t / hypot(t, data_std)."""
-        return _level(t) / _hypot(_level(t), self.data_std)
+    @property
+    def t_last(self) -> float:  # type: ignore[override]
+        """sigma_max."""
+        return self.sigma_max
 
-    def time(self, log_snr: Any) -> Any:
-        """data_std exp(-log_snr / 2)."""
-        return self.data_std * np.exp(-0.5 * np.asarray(log_snr, np.float64))[()]
+    def _alpha(self, m: Any, t: Any) -> Any:
+        return self.data_std / m.hypot(t, self.data_std)
 
-    def log_alpha_rate(self, t: Any) -> Any:
-        """-t / (t^2 + data_std^2)."""
-        return -_level(t) / (_level(t) ** 2 + self.data_std**2)
+    def _sigma(self, m: Any, t: Any) -> Any:
+        return t / m.hypot(t, self.data_std)
 
+    def _log_snr(self, m: Any, t: Any) -> Any:
+        return 2.0 * (math.log(self.data_std) - m.log(t))
 
-@dataclass(frozen=True)
-class Flow(LevelSchedule):
-    """x_t = (1 - t) x_0 + t eps, 0 <= t <= 1 (Liu et al. 2023, arXiv 2209.03003)."""
+    def _time(self, m: Any, log_snr: Any) -> Any:
+        return self.data_std * m.exp(-0.5 * log_snr)
 
-    def alpha(self, t: Any) -> Any:
-        """1 - t."""
-        return 1.0 - self.sigma(t)
+    def _log_alpha_rate(self, m: Any, t: Any) -> Any:
+        return -t / (t * t + self.data_std**2)
 
-    def sigma(self, t: Any) -> Any:
-        """t."""
-        values = _level(t)
-        if not np.all(values <= 1.0):
-            raise ConfigError(f"t = {t!r:.80}: a level of rectified flow is at most 1")
-        return values
-
-    def time(self, log_snr: Any) -> Any:
-        """1 / (1 + exp(log_snr / 2))."""
-        return (1.0 / (1.0 + np.exp(0.5 * np.asarray(log_snr, np.float64))))[()]
-
-    def log_alpha_rate(self, t: Any) -> Any:
-        """-1 / (1 - t)."""
-        return -1.0 / self.alpha(t)
+    def _diffusion(self, m: Any, t: Any) -> Any:
+        return m.sqrt(2.0 * t) / m.hypot(t, self.data_std)
 
 
 @dataclass(frozen=True)
-class Angular(LevelSchedule):
-    """alpha = cos(pi t / 2), sigma = sin(pi t / 2), 0 <= t <= 1 (Crowson 2022, v-diffusion)."""
+class Angular(ContinuousSchedule):
+    """alpha = cos(pi t / 2), sigma = sin(pi t / 2), t in [0, 1] (Crowson 2022, v-diffusion)."""
 
-    def alpha(self, t: Any) -> Any:
-        """cos(pi t / 2), 0 at t = 1."""
-        return _sine(1.0 - _level(t))
+    def _alpha(self, m: Any, t: Any) -> Any:
+        return m.sin(0.5 * math.pi * (1.0 - t))
 
-    def sigma(self, t: Any) -> Any:
-        """sin(pi t / 2)."""
-        return _sine(_level(t))
+    def _sigma(self, m: Any, t: Any) -> Any:
+        return m.sin(0.5 * math.pi * t)
 
-    def time(self, log_snr: Any) -> Any:
-        """The angle of (alpha, sigma), in quarter turns."""
-        ratio = np.exp(-0.5 * np.asarray(log_snr, np.float64))
-        return (np.arctan(ratio) * (2.0 / math.pi))[()]
+    def _log_snr(self, m: Any, t: Any) -> Any:
+        return 2.0 * (m.log(self._alpha(m, t)) - m.log(self._sigma(m, t)))
 
-    def log_alpha_rate(self, t: Any) -> Any:
-        """-pi / 2 tan(pi t / 2)."""
-        return -0.5 * math.pi * self.sigma(t) / self.alpha(t)
+    def _time(self, m: Any, log_snr: Any) -> Any:
+        return m.arctan(m.exp(-0.5 * log_snr)) * (2.0 / math.pi)
 
+    def _log_alpha_rate(self, m: Any, t: Any) -> Any:
+        return -0.5 * math.pi * m.divide(self._sigma(m, t), self._alpha(m, t))
 
-def _sine(t: Any) -> Any:
-    if not np.all((t >= 0.0) & (t <= 1.0)):
-        raise ConfigError(f"t = {t!r:.80} is outside the schedule: 0 to 1")
-    return np.sin(0.5 * math.pi * t) if not isinstance(t, float) else math.sin(0.5 * math.pi * t)
-
-
-def _level(t: Any) -> Any:
-    """t as a float or a float64 array; ConfigError below 0."""
-    values = float(t) if isinstance(t, (int, float)) else np.asarray(t, np.float64)[()]
-    if not np.all(values >= 0.0):
-        raise ConfigError(f"t = {t!r:.80}: a noise level is a number >= 0")
-    return values
-
-
-def _hypot(a: Any, b: float) -> Any:
-    return math.hypot(a, b) if isinstance(a, float) else np.hypot(a, b)
+    def _diffusion(self, m: Any, t: Any) -> Any:
+        return m.sqrt(math.pi * m.divide(self._sigma(m, t), self._alpha(m, t)))
 
 
 @dataclass(frozen=True)
@@ -161,7 +90,7 @@ class ScaledDenoiser:
     is in units of data_std, but for its clip, which is in those of x.
     """
 
-    schedule: VarianceExploding
+    schedule: NoiseSchedule
     inner: Denoiser
     data_std: float = 1.0
 

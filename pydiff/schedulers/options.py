@@ -151,7 +151,7 @@ def clipping(default: bool) -> dict[str, Option]:
 THRESHOLDING = {
     "thresholding": FALSE,
     "dynamic_thresholding_ratio": Option(0.995, number(0.0, 1.0, closed=True)),
-    "sample_max_value": Option(1.0, POSITIVE),
+    "sample_max_value": Option(1.0, number(1.0, closed=True)),
 }
 RESPACED = {
     "use_karras_sigmas": FALSE,

@@ -37,6 +37,12 @@ class Training:
         self.log_sigmas = np.log(sigmas).astype(np.float64)
         self.length = len(sigmas)
 
+    def span(self, options: Options) -> tuple[float, float]:
+        """The least and the largest level, those of sigma_min and sigma_max in the options too."""
+        low, high = (options.get(key) for key in ("sigma_min", "sigma_max"))
+        first, last = float(self.sigmas[0]), float(self.sigmas[-1])
+        return min(first, low or first), max(last, high or last)
+
     def sigma(self, timesteps: np.ndarray) -> np.ndarray:
         """The levels at these times; between whole times on a line."""
         return np.interp(timesteps, np.arange(self.length), self.sigmas)
@@ -65,7 +71,7 @@ def model_timesteps(options: Options, length: int, steps: int) -> np.ndarray:
         return np.linspace(0, length - 1, steps)[::-1]
     if spacing == "leading":
         return np.arange(steps - 1.0, -1.0, -1.0) * (length // steps) + offset
-    return np.round(length - np.arange(steps) * (length / steps)) - 1.0
+    return _trailing(length, length / steps)
 
 
 def interval_timesteps(options: Options, length: int, last: int, steps: int) -> np.ndarray:
@@ -76,8 +82,12 @@ def interval_timesteps(options: Options, length: int, last: int, steps: int) -> 
         return np.linspace(0, last - 1, steps + 1).round()[:0:-1]
     if spacing == "leading":
         return np.arange(steps, 0.0, -1.0) * (last // (steps + 1)) + offset
-    stride = length / steps
-    return np.round(last - np.arange(math.ceil(last / stride - 1e-9)) * stride) - 1.0
+    return _trailing(last, length / steps)
+
+
+def _trailing(last: int, stride: float) -> np.ndarray:
+    """By arange, whose rounding decides where a time lies halfway between two whole ones."""
+    return np.round(np.arange(last, 0.5, -stride)) - 1.0
 
 
 def check_steps(steps: int, length: int) -> None:

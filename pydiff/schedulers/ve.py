@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..diffusion import schedules
 from ..samplers.level_spacing import exponential
 from .family import Family, Parts, denoiser, sampler
-from .levels import VarianceExploding
 from .options import POSITIVE, Option, Options, integer
 from .sigmas import Course, check_steps
 
@@ -22,7 +22,7 @@ _OPTIONS = {
 
 def _build(options: Options, compatible: bool) -> Parts:
     low, high = options["sigma_min"], options["sigma_max"]
-    schedule = VarianceExploding(low, high)
+    schedule = schedules.edm(low, high)
     chosen = sampler(
         "predictor_corrector",
         predictor="reverse_diffusion",
