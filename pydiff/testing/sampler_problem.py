@@ -122,6 +122,7 @@ def grid(schedule: NoiseSchedule, steps: int, end: float) -> np.ndarray:
 def grid_to_data(schedule: NoiseSchedule, steps: int) -> np.ndarray:
     """steps + 1 times, even in log-SNR to the least noisy level, then the data."""
     noisy = grid(schedule, max(1, steps - 1), schedule.log_snr(schedule.t_first))
+    noisy[-1] = schedule.t_first  # not a rounding before it, from which a solver would step
     return np.append(noisy[:steps], schedule.t_clean)
 
 
