@@ -3,7 +3,7 @@
 One coordinate system throughout: x_t = alpha(t) x_0 + sigma(t) eps, channels last.
 """
 
-from . import conditioning, guidance, operators, schedules
+from . import conditioning, guidance, operators, schedules, thresholding
 from .denoiser import Denoiser
 from .losses import min_snr_weights, training_target, training_times
 from .noise_schedule import DiscreteSchedule, NoiseSchedule
@@ -25,6 +25,7 @@ __all__ = [
     "operators",
     "posterior",
     "schedules",
+    "thresholding",
     "training_target",
     "training_times",
     "transition",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import ConfigError, DtypeError, ShapeError
+from .prior import GaussianPrior
 
 MAX_TIMESTEPS = 1_000_000
 NOISY_ENOUGH = 1e-2  # above this terminal SNR, x_T is visibly not N(0, I)
@@ -23,12 +26,16 @@ class NoiseSchedule:
     level a model sees, up to `t_last`, where sampling starts. Each function of t takes a number
     and returns a float, or an array and returns a float64 array of its shape; times outside the
     schedule are a ConfigError.
+
+    The process is the solution of the SDE dx = f(t) x dt + g(t) dw (Song et al. 2021, arXiv
+    2011.13456) with f = d log alpha / dt and g^2 = d sigma^2 / dt - 2 f sigma^2.
     """
 
     t_clean: float
     t_first: float
     t_last: float
     prior_std: float = 1.0
+    usual_spacing: ClassVar[str] = "linspace"  # the grid of a run that asks for none
 
     def alpha(self, t: Any) -> Any:
         """Signal scale, 1 at `t_clean`."""
@@ -63,10 +70,76 @@ class NoiseSchedule:
         eps = eps.astype(x0.dtype, copy=False)
         return per_image(self.alpha(t), x0) * x0 + per_image(self.sigma(t), x0) * eps
 
+    def log_alpha_rate(self, t: Any) -> Any:
+        """f(t) = d log alpha / dt, the rate of the drift; -inf where alpha = 0."""
+        raise NotImplementedError
+
+    def diffusion(self, t: Any) -> Any:
+        """g(t), the scale of the noise that the SDE adds; inf where alpha = 0."""
+        raise NotImplementedError
+
+    def drift(self, x: np.ndarray, t: Any) -> np.ndarray:
+        """f(t) x of the forward SDE, in the dtype of x (N, ...); t a number or (N,).
+
+        ConfigError where alpha = 0: there it is infinite.
+        """
+        return per_image(self._finite_rates(t)[0], x) * as_float(x, "x")
+
+    def reverse_sde(self, x: np.ndarray, t: Any, score: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Drift f x - g^2 score and diffusion g of the SDE that runs from noise to data.
+
+        Song et al. 2021, eq. 6: for steps dt < 0, dx = drift dt + g dw. x and score (N, ...) of
+        one shape, score the gradient of log q(x_t); t a number or (N,).
+        """
+        return self._towards_data(x, t, score, 1.0), self.diffusion(t)
+
+    def probability_flow(self, x: np.ndarray, t: Any, score: np.ndarray) -> np.ndarray:
+        """dx/dt = f x - g^2 score / 2, the ODE with the marginals of the SDE (eq. 13)."""
+        return self._towards_data(x, t, score, 0.5)
+
+    def marginal(self, x0: np.ndarray, t: Any) -> tuple[np.ndarray, Any]:
+        """Mean alpha x_0, like x0 (N, ...), and standard deviation sigma of q(x_t | x_0)."""
+        return per_image(self.alpha(t), x0) * as_float(x0, "x0"), self.sigma(t)
+
+    def prior(self) -> GaussianPrior:
+        """N(0, prior_std^2 I), what q(x_T) is taken for where a run starts."""
+        return GaussianPrior(0.0, std=self.prior_std)
+
+    def matched_prior(
+        self, mean: Any = 0.0, std: Any = None, covariance: Any = None, t: float | None = None
+    ) -> GaussianPrior:
+        """The Gaussian with mean and covariance of q(x_t), for data of these moments.
+
+        The remedy where the end of the schedule is not noise: with data x0 (M, ...),
+        `sample(..., x_init=schedule.matched_prior(x0.mean(0), x0.std(0)).sample((16, ...)))`.
+
+        mean: of x_0, a number or an image's shape. std: its standard deviations, a number or an
+        image's shape (default 1); or covariance: (D, D) over the D numbers of an image, symmetric,
+        positive semi-definite. t: the time of the start, by default `t_last`.
+        """
+        alpha, sigma = (f(self.t_last if t is None else t) for f in (self.alpha, self.sigma))
+        data = GaussianPrior(mean, 1.0 if std is None and covariance is None else std, covariance)
+        return data.diffused(alpha, sigma)
+
+    def _towards_data(self, x: np.ndarray, t: Any, score: np.ndarray, share: float) -> np.ndarray:
+        x, score = as_float(x, "x"), np.asarray(score)
+        if x.shape != score.shape:
+            raise ShapeError(f"x has shape {x.shape}, score {score.shape}")
+        rate, diffusion = self._finite_rates(t)
+        pull = per_image(-share * diffusion**2, x)
+        return per_image(rate, x) * x + pull * score.astype(x.dtype, copy=False)
+
+    def _finite_rates(self, t: Any) -> tuple[Any, Any]:
+        rate, diffusion = self.log_alpha_rate(t), self.diffusion(t)
+        if not np.all(np.isfinite(diffusion)):
+            raise ConfigError(f"t = {t!r:.80}: the SDE is infinite where alpha = 0; start earlier")
+        return rate, diffusion
+
     def describe(self) -> str:
         """A few lines for people: the range of noise levels and whether the end is noise."""
         first, last, snr = self.t_first, self.t_last, self.terminal_snr
-        verdict = "noise" if snr <= NOISY_ENOUGH else "NOT noise: sampling from N(0, I) is biased"
+        biased = "NOT noise: start from .matched_prior(...), not from N(0, I)"
+        verdict = "noise" if snr <= NOISY_ENOUGH else biased
         return "\n".join(
             (
                 f"t = {first} .. {last}, clean data at {self.t_clean}",
@@ -87,6 +160,8 @@ class DiscreteSchedule(NoiseSchedule):
     data. Integer times are exact; fractional times in [0, T-1] interpolate the log-SNR linearly.
     config: how the betas were made, in the keys of a diffusers scheduler_config.json.
     """
+
+    usual_spacing: ClassVar[str] = "leading"
 
     betas: np.ndarray
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -147,14 +222,29 @@ class DiscreteSchedule(NoiseSchedule):
 
     def time(self, log_snr: Any) -> Any:
         """The fractional time of a log-SNR between those of T-1 and 0; +inf gives -1."""
-        wanted = np.asarray(log_snr, np.float64)
+        rising = self._rising
+        if type(log_snr) is float and rising[0] < -log_snr < rising[-1]:
+            after = bisect.bisect_right(rising, -log_snr)
+            low, high = rising[after - 1], rising[after]
+            return after - 1 + (-log_snr - low) / (high - low)
         table = self._finite_log_snr()
-        inside = (wanted >= self._tables["log_snr"][-2]) & (wanted <= self._tables["log_snr"][0])
-        if not np.all(inside | (wanted == np.inf)):
-            low, high = self._tables["log_snr"][-2], self._tables["log_snr"][0]
-            raise ConfigError(f"log_snr={log_snr} is outside the schedule: {low:.6g} .. {high:.6g}")
+        low, high = self._tables["log_snr"][-2], self._tables["log_snr"][0]
+        wanted = checked_log_snr(log_snr, low, high)
         times = np.interp(wanted, table[::-1], np.arange(len(table) - 1.0, -1.0, -1.0))
-        return _number_or_array(np.where(wanted == np.inf, -1.0, times))
+        return number_or_array(np.where(wanted == np.inf, -1.0, times))
+
+    def log_alpha_rate(self, t: Any) -> Any:
+        """f(t) between the times of the chain, in units of one step.
+
+        The log-SNR is linear between neighbours, so there f = sigma^2 lambda' / 2, and alpha, sigma
+        and `transition` solve this SDE exactly. At a whole time the rate is that of the step that
+        leads to it (at 0: from it), and at the clean data there is none: a ConfigError.
+        """
+        return number_or_array(self._rates(t)[0])
+
+    def diffusion(self, t: Any) -> Any:
+        """g(t) with g^2 = -sigma^2 lambda', in units of one step; see `log_alpha_rate`."""
+        return number_or_array(self._rates(t)[1])
 
     def rescale_zero_terminal_snr(self) -> DiscreteSchedule:
         """The schedule shifted and scaled so that the last step is pure noise (alpha_bar_T = 0).
@@ -186,13 +276,33 @@ class DiscreteSchedule(NoiseSchedule):
         table = self._tables[name]
         if type(t) is int and -1 <= t < len(self.betas):  # the sampling loop's case
             return float(table[t])
-        times = _checked_times(t, len(self.betas))
+        if type(t) is float and 0.0 < t < len(self.betas) - 1 and not t.is_integer():
+            before = int(t)
+            rising = self._rising
+            level = -(rising[before] + (t - before) * (rising[before + 1] - rising[before]))
+            return _FROM_NUMBER[name](level)
+        times = checked_times(t, 0.0, self.t_last, -1.0)
         index = np.rint(times).astype(np.int64)
         exact = index == times
         if exact.all():
-            return _number_or_array(table[index])
+            return number_or_array(table[index])
         levels = np.interp(times, np.arange(len(self.betas)), self._finite_log_snr())
-        return _number_or_array(np.where(exact, table[index], _FROM_LOG_SNR[name](levels)))
+        return number_or_array(np.where(exact, table[index], _FROM_LOG_SNR[name](levels)))
+
+    def _rates(self, t: Any) -> tuple[np.ndarray, np.ndarray]:
+        times = checked_times(t, 0.0, self.t_last)
+        if self.t_last == 0:
+            raise ConfigError("the SDE of a schedule needs at least two timesteps")
+        slopes = np.diff(self._finite_log_snr())
+        slope = slopes[np.maximum(np.ceil(times).astype(np.int64) - 1, 0)]
+        alpha, variance = np.asarray(self.alpha(times)), np.asarray(self.sigma(times)) ** 2
+        rate = np.where(alpha > 0.0, 0.5 * variance * slope, -np.inf)
+        return rate, np.where(alpha > 0.0, np.sqrt(-variance * slope), np.inf)
+
+    @cached_property
+    def _rising(self) -> list[float]:
+        """-log-SNR of times 0 .. T-1, finite: single numbers of Python are read the fastest."""
+        return (-self._finite_log_snr()).tolist()
 
     def _finite_log_snr(self) -> np.ndarray:
         return np.clip(self._tables["log_snr"][:-1], -_LOG_SNR_LIMIT, _LOG_SNR_LIMIT)
@@ -201,6 +311,11 @@ class DiscreteSchedule(NoiseSchedule):
 _FROM_LOG_SNR = {
     "alpha": lambda level: np.sqrt(1.0 / (1.0 + np.exp(-level))),
     "sigma": lambda level: np.sqrt(1.0 / (1.0 + np.exp(level))),
+    "log_snr": lambda level: level,
+}
+_FROM_NUMBER: dict[str, Callable[[float], float]] = {
+    "alpha": lambda level: math.sqrt(1.0 / (1.0 + math.exp(-level))),
+    "sigma": lambda level: math.sqrt(1.0 / (1.0 + math.exp(level))),
     "log_snr": lambda level: level,
 }
 
@@ -243,19 +358,34 @@ def checked_betas(betas: Any) -> np.ndarray:
     return array
 
 
-def _checked_times(t: Any, length: int) -> np.ndarray:
+def checked_times(t: Any, low: float, high: float, clean: float | None = None) -> np.ndarray:
+    """t as a float64 array; ConfigError outside of low .. high, but for the time of clean data."""
     times = np.asarray(t)
     if times.dtype.kind not in "iuf":
         raise ConfigError(f"t must be a number or an array of numbers, got {t!r:.80}")
     times = times.astype(np.float64)
-    bad = ~(((times >= 0.0) & (times <= length - 1)) | (times == -1.0))
+    bad = ~(((times >= low) & (times <= high)) | (times == clean))
     if bad.any():
         worst = times[bad].flat[0] if times.ndim else float(times)
-        raise ConfigError(
-            f"t = {worst:g} is outside the schedule: 0 .. {length - 1}, or -1 for clean data"
-        )
+        also = "" if clean is None or clean >= low else f", or {clean:g} for clean data"
+        raise ConfigError(f"t = {worst:g} is outside the schedule: {low:g} .. {high:g}{also}")
     return times
 
 
-def _number_or_array(values: np.ndarray) -> Any:
+def checked_log_snr(log_snr: Any, low: float, high: float) -> np.ndarray:
+    """log_snr as a float64 array; ConfigError outside of low .. high, but for inf (clean data)."""
+    wanted = np.asarray(log_snr)
+    if wanted.dtype.kind not in "iuf":
+        raise ConfigError(f"log_snr must be a number or an array of numbers, got {log_snr!r:.80}")
+    wanted = wanted.astype(np.float64)
+    # what was computed from the ends themselves may lie beyond them by some roundings
+    slack = 1e-12 * (1.0 + np.abs(np.where(np.isfinite(wanted), wanted, 0.0)))
+    inside = (wanted >= low - slack) & (wanted <= high + slack)
+    if not np.all(inside | (wanted == np.inf)):
+        raise ConfigError(f"log_snr={log_snr} is outside the schedule: {low:.6g} .. {high:.6g}")
+    return wanted
+
+
+def number_or_array(values: np.ndarray) -> Any:
+    """A float of a 0-d array, any other array as it is."""
     return float(values) if values.ndim == 0 else values

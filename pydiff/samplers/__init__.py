@@ -27,7 +27,7 @@ from .predictor_corrector import PredictorCorrector
 from .registry import SAMPLERS, make_sampler
 from .repaint import RePaint
 from .replacement import Replacement
-from .sde import ReverseDiffusion
+from .sde import EulerMaruyama, ReverseDiffusion
 from .tcd import TCD
 from .twisted import TwistedSMC
 from .unipc import UniPC
@@ -43,6 +43,7 @@ __all__ = [
     "LCM",
     "ODE",
     "PredictorCorrector",
+    "EulerMaruyama",
     "ReverseDiffusion",
     "TCD",
     "DPM2",

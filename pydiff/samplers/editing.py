@@ -22,7 +22,7 @@ def image_to_image(
     strength: float = 0.5,
     sampler: str | Sampler = "ddim",
     steps: int = 50,
-    spacing: str | Spacing = "leading",
+    spacing: str | Spacing | None = None,
     grid: Sequence[float] | np.ndarray | None = None,
     seed: int = 0,
     eps: np.ndarray | None = None,
@@ -56,7 +56,7 @@ def edit(
     inverse: str | Sampler = "ddim_inverse",
     sampler: str | Sampler = "ddim",
     steps: int = 50,
-    spacing: str | Spacing = "leading",
+    spacing: str | Spacing | None = None,
     grid: Sequence[float] | np.ndarray | None = None,
     **options: Any,
 ) -> np.ndarray:
@@ -109,7 +109,7 @@ def _shortened(
     denoiser: Predictor,
     strength: float,
     steps: int,
-    spacing: str | Spacing,
+    spacing: str | Spacing | None,
     grid: Sequence[float] | np.ndarray | None,
 ) -> list[Any]:
     """The last part of the grid."""

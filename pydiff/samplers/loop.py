@@ -29,7 +29,7 @@ def sample(
     shape: Sequence[int] | None = None,
     sampler: str | Sampler = "ddim",
     steps: int = 50,
-    spacing: str | Spacing = "leading",
+    spacing: str | Spacing | None = None,
     grid: Sequence[float] | np.ndarray | None = None,
     seed: int = 0,
     x_init: np.ndarray | None = None,
@@ -46,7 +46,8 @@ def sample(
     shape: (N, ...), usually (N, H, W, C); may be left out with x_init.
     sampler: a name in `samplers.SAMPLERS`, or an object such as `samplers.DDIM(eta=0.5)`.
     steps, spacing: the number of grid times and a name in `samplers.GRIDS`, or a callable
-        (schedule, steps) -> decreasing times, e.g. `partial(grids.leading, offset=1)`.
+        (schedule, steps) -> decreasing times, e.g. `partial(grids.leading, offset=1)`; by default
+        "leading" for a chain of timesteps, else the schedule's `usual_spacing`.
     grid: explicit decreasing times, the last one is where it ends (-1 is the clean data of a
         discrete schedule); replaces steps and spacing.
     seed, first_image: 0 <= seed < 2**64. All noise is keyed by (seed, image index, step, element),

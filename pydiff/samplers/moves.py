@@ -50,7 +50,8 @@ def midpoint(schedule: NoiseSchedule, start: Level, end: Level, down: float) -> 
     if math.isinf(start.half_log_snr):
         return level(schedule, 0.5 * (start.t + end.t))
     half = 0.5 * (start.half_log_snr + math.log(end.alpha / down))
-    return level_at(schedule, min(half, max(end.half_log_snr, _least_noisy(schedule).half_log_snr)))
+    least_noisy = 0.5 * schedule.log_snr(schedule.t_first)
+    return level_at(schedule, min(half, max(end.half_log_snr, least_noisy)))
 
 
 def carried(start: Level, end: Level) -> float:
@@ -74,8 +75,4 @@ def ask_midway(denoiser: Predictor, p: Prediction, middle: Level) -> Prediction:
 def level_before(schedule: NoiseSchedule, t: float) -> Level:
     """The level of t, or where that is clean data the least noisy one that the model sees."""
     end = level(schedule, t)
-    return end if end.sigma > 0.0 else _least_noisy(schedule)
-
-
-def _least_noisy(schedule: NoiseSchedule) -> Level:
-    return level(schedule, schedule.t_first)
+    return end if end.sigma > 0.0 else level(schedule, schedule.t_first)

@@ -31,7 +31,7 @@ class PredictorCorrector(Sampler):
     of the batch, as score_sde and diffusers' ScoreSdeVe, whose images depend on their batch.
     """
 
-    predictor: str = "reverse_diffusion"
+    predictor: str = "euler_maruyama"
     corrector: str = "ald"
     snr: float = 0.16
     n_corrector_steps: int = 1

@@ -22,7 +22,7 @@ from .lcm import LCM
 from .lms import LMS
 from .ode import ODE
 from .predictor_corrector import PredictorCorrector
-from .sde import ReverseDiffusion
+from .sde import EulerMaruyama, ReverseDiffusion
 from .tcd import TCD
 from .unipc import UniPC
 
@@ -41,6 +41,7 @@ _CLASSES: tuple[type[Sampler], ...] = (
     DDIMInverse,
     Langevin,
     AnnealedLangevin,
+    EulerMaruyama,
     ReverseDiffusion,
     PredictorCorrector,
     LCM,

@@ -35,6 +35,13 @@ class Kernel(NamedTuple):
         return combine((*coefficients, self.std), (*arrays, noise()))
 
 
+def euler_maruyama(schedule: NoiseSchedule, t: float, t_next: float) -> Kernel:
+    """x - (f x - g^2 s) dt + g sqrt(dt) z, f and g at t (appendix E, eq. 46), s = -eps / sigma."""
+    dt, g = t - t_next, schedule.diffusion(t)
+    pull = g * g * dt / schedule.sigma(t)
+    return Kernel(1.0 - schedule.log_alpha_rate(t) * dt, 0.0, -pull, g * math.sqrt(dt))
+
+
 def reverse_diffusion(schedule: NoiseSchedule, t: float, t_next: float) -> Kernel:
     """The forward transition x_t = c x_s + sqrt(v) z, run backwards: (2 - c) x + v s + sqrt(v) z.
 
@@ -52,6 +59,7 @@ def ancestral(schedule: NoiseSchedule, t: float, t_next: float) -> Kernel:
 
 
 PREDICTORS: dict[str, Callable[[NoiseSchedule, float, float], Kernel]] = {
+    "euler_maruyama": euler_maruyama,
     "reverse_diffusion": reverse_diffusion,
     "ancestral": ancestral,
 }
@@ -70,6 +78,26 @@ def predicted(
         return Step(combine((schedule.alpha(t_next),), (p.x0,)), p.x0)
     rule = ancestral if p.alpha == 0.0 else PREDICTORS[name]
     return Step(rule(schedule, t, t_next).draw(p, noise), p.x0)
+
+
+@dataclass(frozen=True)
+class EulerMaruyama(Sampler):
+    """x - (f(t) x - g(t)^2 s) dt + g(t) sqrt(dt) z on the SDE dx = f x dt + g dw of the schedule.
+
+    The step onto clean data returns x_0. At alpha = 0, where f is infinite, the first step draws
+    from the posterior.
+    """
+
+    name: ClassVar[str] = "euler_maruyama"
+    paper: ClassVar[str] = SONG + "section 4.1"
+    order: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+
+    def step(
+        self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise
+    ) -> Step:
+        """See `euler_maruyama`."""
+        return predicted("euler_maruyama", denoiser, x, t, t_next, noise)
 
 
 @dataclass(frozen=True)

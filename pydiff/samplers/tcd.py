@@ -28,7 +28,7 @@ class TCD(Sampler):
     name: ClassVar[str] = "tcd"
     paper: ClassVar[str] = (
         "Zheng et al. 2024, Trajectory Consistency Distillation, arXiv 2402.19159, "
-        "strategic stochastic sampling"
+        "strategic stochastic sampling, Algorithm 4"
     )
     order: ClassVar[int] = 1
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..diffusion import Denoiser
 from ..samplers import Sampler
 from ..samplers.base import Predictor
+from ..samplers.level_spacing import exponential, karras
 from .dpm_classes import multistep_sampler
 from .family import Family, Model, Parts, Told, clip, negative, sampler
 from .levels import ScaledDenoiser, VarianceExploding, VariancePreserving
@@ -30,7 +31,7 @@ from .options import (
     integer,
     predictions,
 )
-from .sigmas import Course, check_steps, ended, exponential, karras
+from .sigmas import Course, check_steps, ended
 
 _EULER = {
     "sigma_min": Option(0.002, POSITIVE),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from ..diffusion import DiscreteSchedule
 from ..errors import ConfigError
+from ..samplers.level_spacing import Levels, beta, exponential, karras
 from .options import Options
 
 
@@ -89,17 +89,6 @@ def check_steps(steps: int, length: int) -> None:
 # ---------------------------------------------------------------- spacing of levels
 
 
-def karras(low: float, high: float, steps: int, rho: float = 7.0) -> np.ndarray:
-    """Even in sigma^(1/rho), from high to low (Karras et al. 2022, arXiv 2206.00364, eq. 5)."""
-    top, bottom = high ** (1.0 / rho), low ** (1.0 / rho)
-    return (top + np.linspace(0.0, 1.0, steps) * (bottom - top)) ** rho
-
-
-def exponential(low: float, high: float, steps: int) -> np.ndarray:
-    """Even in log sigma, from high to low."""
-    return np.exp(np.linspace(math.log(high), math.log(low), steps))
-
-
 def lu(low: float, high: float, steps: int) -> np.ndarray:
     """Even in lambda = -log sigma (Lu et al. 2022, arXiv 2206.00927); logarithms in float32, as
     those of the table that timesteps are looked up in."""
@@ -107,12 +96,7 @@ def lu(low: float, high: float, steps: int) -> np.ndarray:
     return np.exp(top + np.linspace(0.0, 1.0, steps) * (bottom - top))
 
 
-def beta(low: float, high: float, steps: int) -> np.ndarray:
-    """Quantiles of Beta(0.6, 0.6), from high to low (Lee et al. 2024, arXiv 2407.12173)."""
-    raise NotImplementedError
-
-
-_SPACINGS: dict[str, Callable[[float, float, int], np.ndarray]] = {
+_SPACINGS: dict[str, Levels] = {
     "use_karras_sigmas": karras,
     "use_exponential_sigmas": exponential,
     "use_beta_sigmas": beta,

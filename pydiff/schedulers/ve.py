@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..samplers.level_spacing import exponential
 from .family import Family, Parts, denoiser, sampler
 from .levels import VarianceExploding
 from .options import POSITIVE, Option, Options, integer
-from .sigmas import Course, check_steps, exponential
+from .sigmas import Course, check_steps
 
 _OPTIONS = {
     "num_train_timesteps": Option(2000, integer(1)),

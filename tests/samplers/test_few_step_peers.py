@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from k_coordinates import FlowSchedule, SigmaSchedule, draws
+from k_coordinates import SIGMA, draws
 from sampler_cases import assert_same, inputs, model
 
 from pydiff.diffusion import Denoiser, NoiseSchedule, schedules
@@ -101,7 +101,7 @@ def test_consistency_models(steps: int) -> None:
 
     grid = scheduler.sigmas.tolist()
     grid[-1] = 0.0  # both have a last sigma of sigma_min, which adds no noise
-    actual = ours(Consistency(), SigmaSchedule(), network, "sample", grid, 80.0)
+    actual = ours(Consistency(), SIGMA, network, "sample", grid, 80.0)
     assert_same(actual, theirs(scheduler, "consistency_models", 80.0, scaled=True))
 
 
@@ -116,7 +116,7 @@ def test_flow_match_euler(steps: int, stochastic: bool) -> None:
         return model(x, 1000.0 * t)
 
     sampler = Consistency(sigma_min=0.0) if stochastic else Euler()
-    actual = ours(sampler, FlowSchedule(), network, "flow", grid)
+    actual = ours(sampler, schedules.flow(), network, "flow", grid)
     assert_same(actual, theirs(scheduler, "flow_match_euler_discrete"))
 
 
@@ -132,7 +132,7 @@ def test_edm_euler(steps: int, schedule: str) -> None:
         return (0.5 / norm) ** 2 * x + sigma * 0.5 / norm * out
 
     grid = scheduler.sigmas.numpy().astype(np.float64)
-    actual = ours(Euler(), SigmaSchedule(), network, "sample", grid, 80.0)
+    actual = ours(Euler(), SIGMA, network, "sample", grid, 80.0)
     assert_same(actual, theirs(scheduler, "edm_euler", 80.0, scaled=True))
 
 
@@ -147,7 +147,7 @@ def test_churn_where_diffusers_is_given_the_prediction_at_the_raised_level() -> 
     def network(x: np.ndarray, sigma: float) -> np.ndarray:
         return model(x / math.hypot(sigma, 1.0), 100.0 * math.log(sigma))
 
-    actual = ours(Euler(**options), SigmaSchedule(), network, "epsilon", grid, scale)
+    actual = ours(Euler(**options), SIGMA, network, "epsilon", grid, scale)
     x, noise, expected = torch.from_numpy(inputs(1)[0] * scale), draws(20), []
     scheduler.is_scale_input_called = True
     for t, sigma in zip(scheduler.timesteps, grid[:-1], strict=True):
@@ -175,7 +175,7 @@ def test_predictor_corrector(steps: int, corrector: str) -> None:
 
     sigmas = scheduler.discrete_sigmas.numpy().astype(np.float64)[::-1]
     sampler = PredictorCorrector("reverse_diffusion", corrector, 0.15, per_image=False)
-    actual = ours(sampler, SigmaSchedule(), score, "score", [*sigmas, 0.0], 50.0)
+    actual = ours(sampler, SIGMA, score, "score", [*sigmas, 0.0], 50.0)
     x, noise, expected = torch.from_numpy(inputs(1)[0] * 50.0), draws(200), []
     target = "diffusers.schedulers.scheduling_sde_ve.randn_tensor"
     with mock.patch(target, lambda *_, **__: torch.from_numpy(next(noise))):

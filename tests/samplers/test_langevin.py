@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from exact import linear_moments
-from k_coordinates import SigmaSchedule
+from k_coordinates import SIGMA
 
 from pydiff import random
 from pydiff.diffusion import schedules
@@ -68,7 +68,7 @@ def test_annealed_is_algorithm_1(denoise: bool) -> None:
         x = x + sigmas[-1] ** 2 * data.score(x, 1.0, sigmas[-1])
     draws = iter(z)
     y = sample(
-        data.denoiser(SigmaSchedule()),
+        data.denoiser(SIGMA),
         x_init=start,
         sampler=AnnealedLangevin(epsilon, count, denoise),
         grid=[*sigmas, 0.0],
@@ -85,7 +85,7 @@ def test_annealed_holds_in_x_over_alpha_elsewhere() -> None:
     data = GaussianMixture([[1.0, 0.0], [-1.0, 0.5]], [0.2, 0.1])
     sampler = AnnealedLangevin(0.01, 3)
     here = sample(data.denoiser(VP), x_init=start, sampler=sampler, grid=times)
-    schedule = SigmaSchedule()
+    schedule = SIGMA
     start = start / VP.alpha(999)
     there = sample(data.denoiser(schedule), x_init=start, sampler=sampler, grid=ratios)
     np.testing.assert_allclose(here, there, rtol=1e-8)

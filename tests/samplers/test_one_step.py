@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from exact import fitted_order, linear_moments
-from k_coordinates import FlowSchedule, SigmaSchedule
+from k_coordinates import SIGMA
 
 from pydiff import random
 from pydiff.diffusion import Denoiser, NoiseSchedule, Prediction, schedules
@@ -28,6 +28,7 @@ from pydiff.samplers import (
     DPMppSDE,
     Euler,
     EulerAncestral,
+    EulerMaruyama,
     Heun,
     Langevin,
     PredictorCorrector,
@@ -42,8 +43,8 @@ ZERO_SNR = VP.rescale_zero_terminal_snr()
 SCHEDULES: dict[str, NoiseSchedule] = {
     "vp": VP,
     "zero_snr": ZERO_SNR,
-    "flow": FlowSchedule(),
-    "sigma": SigmaSchedule(),
+    "flow": schedules.flow(),
+    "sigma": SIGMA,
 }
 GAUSSIAN = GaussianMixture([[1.0, -2.0]], [[[0.5, 0.3], [0.3, 0.4]]])
 MIXTURE = GaussianMixture(
@@ -72,6 +73,7 @@ STOCHASTIC: list[Sampler] = [
 OTHERS: list[Sampler] = [
     AnnealedLangevin(n_steps=2),
     Consistency(),
+    EulerMaruyama(),
     LCM(),
     Langevin(),
     PredictorCorrector(),

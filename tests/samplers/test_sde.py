@@ -11,7 +11,14 @@ from exact import fitted_order, linear_moments
 from pydiff import random
 from pydiff.diffusion import Denoiser, schedules
 from pydiff.errors import ConfigError
-from pydiff.samplers import DDPM, PredictorCorrector, ReverseDiffusion, Sampler, sample
+from pydiff.samplers import (
+    DDPM,
+    EulerMaruyama,
+    PredictorCorrector,
+    ReverseDiffusion,
+    Sampler,
+    sample,
+)
 from pydiff.testing.oracles import GaussianMixture
 
 VP = schedules.linear()
@@ -41,7 +48,7 @@ def grid(steps: int) -> list[float]:
     return [999, *np.asarray(VP.time(levels[1:]))]
 
 
-@pytest.mark.parametrize("sampler", [ReverseDiffusion()], ids=repr)
+@pytest.mark.parametrize("sampler", [EulerMaruyama(), ReverseDiffusion()], ids=repr)
 def test_moments_of_a_gaussian_converge_at_first_order(sampler: Sampler) -> None:
     counts, end = [80, 160, 320], grid(2)[-1]
     exact = VP.alpha(end) ** 2 * 0.25 + VP.sigma(end) ** 2
@@ -49,6 +56,48 @@ def test_moments_of_a_gaussian_converge_at_first_order(sampler: Sampler) -> None
     errors = [abs(variance - exact) for _, variance in moments]
     assert fitted_order(counts, errors) == pytest.approx(sampler.order, abs=0.25)
     assert moments[-1][0] == pytest.approx(0.3 * VP.alpha(end), abs=2e-3)
+
+
+def test_euler_maruyama_is_the_papers_on_the_vp_sde() -> None:
+    """Song et al. 2021, eq. 11 and 6: dx = (-b x / 2 - b s) dt + sqrt(b) dw backwards."""
+    schedule, times = schedules.vp(), [1.0, 0.9, 0.7, 0.6]
+    x = START
+    for z, t, t_next in zip(Z, times, times[1:], strict=False):
+        beta, dt = 0.1 + 19.9 * t, t - t_next
+        pull = MIXTURE.score(x, schedule.alpha(t), schedule.sigma(t))
+        x = x + (0.5 * beta * x + beta * pull) * dt + np.sqrt(beta * dt) * z
+    draws = iter(Z)
+    y = sample(
+        MIXTURE.denoiser(schedule),
+        x_init=START,
+        sampler="euler_maruyama",
+        grid=times,
+        noise=lambda step, shape: next(draws),
+    )
+    np.testing.assert_allclose(y, x, rtol=1e-10)
+
+
+CONTINUOUS = {
+    "vp": schedules.vp(),
+    "sub_vp": schedules.sub_vp(),
+    "ve": schedules.ve(),
+    "flow": schedules.flow(),
+    "cosine": schedules.cosine_logsnr(),
+    "zero_snr": VP.rescale_zero_terminal_snr(),
+}
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+@pytest.mark.parametrize("sampler", [EulerMaruyama(), ReverseDiffusion()], ids=repr)
+def test_every_sde_leads_to_the_data(sampler: Sampler, name: str) -> None:
+    schedule, errors = CONTINUOUS[name], []
+    first = max(schedule.t_first, 1e-3 * schedule.t_last)
+    for count in (50, 200):
+        times = [*np.linspace(schedule.t_last, first, count), schedule.t_clean]
+        mean, variance = linear_moments(DATA, schedule, sampler, count, grid=times)
+        errors.append(abs(variance - 0.25))
+    assert mean == pytest.approx(0.3, abs=2e-3)
+    assert errors[1] < min(0.012, 0.5 * errors[0])
 
 
 def test_reverse_diffusion_is_algorithm_3() -> None:
@@ -80,7 +129,12 @@ def test_correctors_are_algorithms_4_and_5(corrector: str, per_image: bool) -> N
 
 
 @pytest.mark.parametrize(
-    "predictor, plain", [("reverse_diffusion", ReverseDiffusion()), ("ancestral", DDPM())]
+    "predictor, plain",
+    [
+        ("euler_maruyama", EulerMaruyama()),
+        ("reverse_diffusion", ReverseDiffusion()),
+        ("ancestral", DDPM()),
+    ],
 )
 def test_without_a_corrector_the_predictor_is_left(predictor: str, plain: Sampler) -> None:
     times = [999, 600, 300, 50, -1]
@@ -100,7 +154,9 @@ def test_the_corrector_lessens_the_error() -> None:
         end = grid(2)[-1]
         return abs(variance - VP.alpha(end) ** 2 * 0.25 - VP.sigma(end) ** 2)
 
-    assert error(PredictorCorrector(n_corrector_steps=4), 5) < 0.8 * error(ReverseDiffusion(), 1)
+    assert error(PredictorCorrector("reverse_diffusion", n_corrector_steps=4), 5) < 0.8 * error(
+        ReverseDiffusion(), 1
+    )
 
 
 def test_a_corrector_alone_still_samples() -> None:
