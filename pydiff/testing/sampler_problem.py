@@ -89,8 +89,8 @@ SETTINGS: dict[str, Setting] = {
         schedule="ve",
         converges=False,
         exact=False,
-        note="on ve(0.05, 12); a chain that needs thousands of steps, at 200 the modes' weights are "
-        "still off",
+        note="on ve(0.05, 12); a chain that needs thousands of steps: at 200 the modes' weights "
+        "are still off",
     ),
     "predictor_corrector": Setting(
         converges=False,
