@@ -15,7 +15,7 @@ from pydiff import samplers, schedulers
 from pydiff.errors import ConfigError
 from pydiff.schedulers import SCHEDULERS, from_config, to_config
 
-QUIET = pytest.mark.filterwarnings("ignore:terminal SNR")
+QUIET = pytest.mark.filterwarnings("ignore:terminal SNR", "ignore::DeprecationWarning")
 
 
 def load(name: str, **options: Any) -> schedulers.Scheduler:
