@@ -98,7 +98,8 @@ the code's own declarations and measurements. Do not edit.
 
 The data are a mixture of three Gaussians in the plane with weights 0.5, 0.3 and 0.2, whose denoiser
 is known in closed form, so whatever is wrong with the samples is the sampler's. The schedule is
-`linear(1000)`; grids are even in log-SNR. `pydiff.testing.sampler_problem` has the details.
+`linear(1000)` unless a note says otherwise; grids are even in log-SNR.
+`pydiff.testing.sampler_problem` has the details.
 
 - **order**: declared, and the slope of log error over log evaluations at the fine end. For
   stochastic samplers it is the order of the law of the samples (weak order), on one Gaussian, which

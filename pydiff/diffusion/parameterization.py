@@ -103,7 +103,10 @@ def combine(coefficients: tuple[Any, ...], arrays: tuple[np.ndarray, ...]) -> np
 
 
 def _row(c: Any, x: np.ndarray) -> Any:
-    return c if isinstance(c, float) else per_image(c, x).reshape(-1)
+    if isinstance(c, float):
+        return c
+    per_image(c, x)  # raises where the shapes do not fit
+    return np.asarray(c, np.float64)
 
 
 def _any_zero(values: Any) -> bool:
