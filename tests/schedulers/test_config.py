@@ -152,6 +152,14 @@ def test_the_shift_by_mu() -> None:
         load("FlowMatchEulerDiscrete", use_dynamic_shifting=True).grid(5, mu=float("nan"))
 
 
+def test_mu_grows_with_the_image() -> None:
+    scheduler = load("FlowMatchEulerDiscrete")
+    assert [scheduler.mu(tokens) for tokens in (256, 4096)] == [0.5, 1.15]
+    assert scheduler.mu(1024) == pytest.approx(0.63)
+    with pytest.raises(ConfigError, match="no base_shift"):
+        load("DDIM").mu(256)
+
+
 def test_options_of_the_sampler() -> None:
     config = {"_class_name": "DDIMScheduler"}
     assert from_config(config, eta=0.5).sampler == samplers.DDIM(eta=0.5)
