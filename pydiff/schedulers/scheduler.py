@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -54,8 +55,8 @@ class Scheduler:
         Diffusion 3: one per 2 x 2 pixels of the latent): from base_shift to max_shift on a line.
         """
         keys = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
-        low, high, base, most = (self.options.get(key) for key in keys)
-        if base is None or most is None or low == high:
+        low, high, base, most = (self.options.get(key, math.nan) for key in keys)
+        if math.isnan(low) or base is None or most is None or low == high:
             raise ConfigError(f"{self.class_name}: no base_shift and max_shift; choose mu yourself")
         return float(base + (most - base) * (tokens - low) / (high - low))
 
