@@ -33,11 +33,12 @@ def scheduler_for(
         "prediction_type": prediction,
         "clip_sample": clip is not None,
         "clip_sample_range": 1.0 if clip is None else clip,
-        "variance_type": variance,
         "timestep_spacing": spacing,
         "steps_offset": steps_offset,
         "set_alpha_to_one": set_alpha_to_one,
     }
+    if class_name == "DDPMScheduler":  # elsewhere variance_type says whether one is learned
+        options["variance_type"] = variance
     family = schedulers.SCHEDULERS.get(class_name)
     known = options.keys() if family is None else family.options.keys()
     config: dict[str, Any] = {key: options[key] for key in options if key in known}

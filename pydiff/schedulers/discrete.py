@@ -96,10 +96,7 @@ def _family(
 
     def build(options: Options, compatible: bool) -> Parts:
         schedule = training_schedule(options)
-        last = end
-        if last is None:
-            last = -1 if options["set_alpha_to_one"] else 0
-        final = last
+        final = _end(options) if end is None else end
 
         def course(steps: int, mu: float | None) -> Course:
             timesteps = _timesteps(options, schedule, steps)
@@ -112,6 +109,10 @@ def _family(
         return Parts(schedule, choose(options, compatible), course, _whole, predictor)
 
     return Family(options, build)
+
+
+def _end(options: Options) -> int:
+    return -1 if options["set_alpha_to_one"] else 0
 
 
 def _timesteps(options: Options, schedule: DiscreteSchedule, steps: int) -> np.ndarray:

@@ -144,7 +144,7 @@ def _unipc(options: Options) -> Sampler:
 
 def _deis(options: Options) -> Sampler:
     """DEIS in log-rho (Zhang, Chen 2023, arXiv 2204.13902) is DPM-Solver with its integrals exact:
-    rho = exp(-lambda), so a polynomial in log rho is one in lambda, and d rho = -rho d lambda.
+    rho = exp(-lambda), so a polynomial in log rho is one in lambda, and the weight is its slope.
     """
     return DPMSolver(
         solver_order=options["solver_order"],

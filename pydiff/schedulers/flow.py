@@ -16,8 +16,7 @@ _OPTIONS = {
     "num_train_timesteps": Option(1000, integer(1)),
     "shift": Option(1.0, POSITIVE),
     "use_dynamic_shifting": FALSE,
-    # what pipelines compute mu from; see `Scheduler.mu`
-    "base_shift": Option(0.5, nullable(number())),
+    "base_shift": Option(0.5, nullable(number())),  # from here on, see `Scheduler.mu`
     "max_shift": Option(1.15, nullable(number())),
     "base_image_seq_len": Option(256, integer(1)),
     "max_image_seq_len": Option(4096, integer(1)),

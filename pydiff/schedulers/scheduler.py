@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from ..diffusion import NoiseSchedule
 from ..diffusion.noise_schedule import as_float
+from ..errors import ConfigError
 from ..samplers import DPMppSDE, Sampler, sample
 from ..samplers.base import Predictor
 from ..samplers.loop import Callback, NoiseFunction
@@ -47,6 +49,16 @@ class Scheduler:
     def initial_std(self, steps: int = 50, mu: float | None = None) -> float:
         """The standard deviation of the state at the start (init_noise_sigma of diffusers)."""
         return float(self._course(steps, mu).scale)
+
+    def mu(self, tokens: int) -> float:
+        """The dynamic shift of FlowMatchEulerDiscrete for images of so many tokens (Flux, Stable
+        Diffusion 3: one per 2 x 2 pixels of the latent): from base_shift to max_shift on a line.
+        """
+        keys = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
+        low, high, base, most = (self.options.get(key, math.nan) for key in keys)
+        if math.isnan(low) or base is None or most is None or low == high:
+            raise ConfigError(f"{self.class_name}: no base_shift and max_shift; choose mu yourself")
+        return float(base + (most - base) * (tokens - low) / (high - low))
 
     def denoiser(self, model: Model, steps: int = 50, mu: float | None = None) -> Predictor:
         """x_0 from a model(x, timestep) that was trained with this config.

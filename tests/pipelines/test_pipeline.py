@@ -206,6 +206,37 @@ def test_a_pipeline_that_diffusers_wrote_draws_the_same_images(tmp_path, set_alp
     np.testing.assert_allclose(pipeline(2, 20, seed=7), expected, atol=1e-4)
 
 
+SCHEDULERS = (
+    "EulerDiscrete",
+    "EulerAncestralDiscrete",
+    "HeunDiscrete",
+    "DPMSolverMultistep",
+    "LCM",
+)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_folder_is_sampled_as_its_scheduler_says(tmp_path, name):
+    pipeline = make(schedules.linear(1000), prediction="sample", class_name=f"{name}Scheduler")
+    pipeline.save_pretrained(tmp_path)
+    again = Pipeline.from_pretrained(tmp_path)
+    assert again.scheduler.class_name == f"{name}Scheduler"
+    assert again.sampler() == pipeline.scheduler.sampler
+    x = pydiff.random.normal(5, (2, 8, 8, 1), stream="init")
+    expected = pipeline.scheduler.sample(pipeline.model, x, 6, seed=5)
+    images = again(2, 6, seed=5)
+    np.testing.assert_allclose(images, (expected / 2 + 0.5).clip(0, 1), atol=1e-5)
+    assert 0.01 < images.std() < 0.45  # neither grey nor cut off to black and white
+
+
+def test_a_scheduler_object_has_its_own_settings():
+    scheduler = pydiff.schedulers.from_config({"_class_name": "EulerDiscreteScheduler"})
+    model = make().model
+    assert Pipeline(model, scheduler).grid(3) == scheduler.grid(3)
+    with pytest.raises(ConfigError, match="spacing"):
+        Pipeline(model, scheduler, spacing="trailing")
+
+
 # ---- the built-in model
 
 

@@ -15,7 +15,7 @@ from pydiff import samplers, schedulers
 from pydiff.errors import ConfigError
 from pydiff.schedulers import SCHEDULERS, from_config, to_config
 
-QUIET = pytest.mark.filterwarnings("ignore:terminal SNR")
+QUIET = pytest.mark.filterwarnings("ignore:terminal SNR", "ignore::DeprecationWarning")
 
 
 def load(name: str, **options: Any) -> schedulers.Scheduler:
@@ -150,6 +150,14 @@ def test_the_shift_by_mu() -> None:
         load("FlowMatchEulerDiscrete").grid(5, mu=1.0)
     with pytest.raises(ConfigError, match="mu = nan"):
         load("FlowMatchEulerDiscrete", use_dynamic_shifting=True).grid(5, mu=float("nan"))
+
+
+def test_mu_grows_with_the_image() -> None:
+    scheduler = load("FlowMatchEulerDiscrete")
+    assert [scheduler.mu(tokens) for tokens in (256, 4096)] == [0.5, 1.15]
+    assert scheduler.mu(1024) == pytest.approx(0.63)
+    with pytest.raises(ConfigError, match="no base_shift"):
+        load("DDIM").mu(256)
 
 
 def test_options_of_the_sampler() -> None:
