@@ -155,7 +155,7 @@ def _row(grade: Any) -> str:
 
 
 def _draw(grades: Sequence[Any], path: Path, report: Report) -> list[Path]:
-    from ..training.plots import plotting_available
+    from ..io.figure import plotting_available
 
     if not plotting_available():
         report.note("no picture: matplotlib is missing (pip install 'pydiff[plot]')")

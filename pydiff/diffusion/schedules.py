@@ -15,12 +15,13 @@ import numpy as np
 
 from ..errors import ConfigError
 from .continuous_families import EDM, VE, VP, CosineLogSNR, Flow, SubVP
+from .discrete_schedule import DiscreteSchedule
 from .noise_schedule import (
     MAX_TIMESTEPS,
     NOISY_ENOUGH,
-    DiscreteSchedule,
     NoiseSchedule,
 )
+from .schedule_picture import save_picture
 
 __all__ = [
     "EDM",
@@ -42,6 +43,7 @@ __all__ = [
     "geometric",
     "laplace",
     "linear",
+    "save_picture",
     "scaled_linear",
     "sigmoid",
     "sub_vp",

@@ -18,7 +18,8 @@ from .. import ops, random
 from ..autograd import Tensor, no_grad
 from ..errors import ConfigError
 from .denoiser import Denoiser
-from .noise_schedule import DiscreteSchedule, NoiseSchedule, per_image
+from .discrete_schedule import DiscreteSchedule
+from .noise_schedule import NoiseSchedule, per_image
 from .process import posterior, transition
 from .statistics import check_bins, checked_images, standard_error
 from .variance import check_variance, given_variance, interpolate

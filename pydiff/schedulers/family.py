@@ -9,7 +9,7 @@ import numpy as np
 
 from ..autograd import Tensor
 from ..diffusion import Denoiser, NoiseSchedule, schedules, thresholding
-from ..diffusion.noise_schedule import DiscreteSchedule
+from ..diffusion.discrete_schedule import DiscreteSchedule
 from ..errors import ConfigError
 from ..samplers import SAMPLERS, Sampler
 from ..samplers.base import Predictor

@@ -46,7 +46,7 @@ ROUNDING = 5e-12
 ORDER_TOLERANCE = 0.25
 WASSERSTEIN_LIMIT = 2.0  # times that of two independent exact sets
 WEIGHT_LIMIT = 0.01  # of a mode, for DRAWN samples
-_POINTS, _DIRECTIONS, _PAIRS = 200, 64, 4
+_POINTS, _DIRECTIONS, _PAIRS = 200, 32, 4
 
 
 class Point(NamedTuple):

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from continuous import Exploding, Flow
 
 from pydiff import guidance, ops, sample
 from pydiff.diffusion import Denoiser, schedules
@@ -57,7 +56,7 @@ def test_moment_matching_is_the_exact_posterior_of_a_gaussian(name: str, noise_s
 
 
 @pytest.mark.parametrize(
-    "schedule, times", [(Flow(), (1.0, 0.7, 0.05)), (Exploding(), (80, 1, 0.01))]
+    "schedule, times", [(schedules.flow(), (1.0, 0.7, 0.05)), (schedules.edm(), (80, 1, 0.01))]
 )
 def test_on_continuous_schedules(schedule: Any, times: tuple[float, ...]) -> None:
     """Rectified flow starts at alpha = 0, where no derivative helps; variance may explode."""
