@@ -112,11 +112,11 @@ class DiscreteSchedule(NoiseSchedule):
         and `transition` solve this SDE exactly. At a whole time the rate is that of the step that
         leads to it (at 0: from it), and at the clean data there is none: a ConfigError.
         """
-        return number_or_array(self._rates(t)[0])
+        return self._rates(t)[0]
 
     def diffusion(self, t: Any) -> Any:
         """g(t) with g^2 = -sigma^2 lambda', in units of one step; see `log_alpha_rate`."""
-        return number_or_array(self._rates(t)[1])
+        return self._rates(t)[1]
 
     def rescale_zero_terminal_snr(self) -> DiscreteSchedule:
         """The schedule shifted and scaled so that the last step is pure noise (alpha_bar_T = 0).
@@ -145,11 +145,13 @@ class DiscreteSchedule(NoiseSchedule):
         )
 
     def _evaluate(self, name: str, t: Any) -> Any:
-        table = self._tables[name]
-        if type(t) is int and -1 <= t < len(self.betas):  # the sampling loop's case
+        table, last = self._tables[name], len(self.betas) - 1
+        if type(t) is int and -1 <= t <= last:  # the sampling loop's cases: single numbers
             return float(table[t])
-        if type(t) is float and 0.0 < t < len(self.betas) - 1 and not t.is_integer():
+        if type(t) is float and 0.0 <= t <= last:
             before = int(t)
+            if before == t:
+                return float(table[before])
             rising = self._rising
             level = -(rising[before] + (t - before) * (rising[before + 1] - rising[before]))
             return _FROM_NUMBER[name](level)
@@ -161,7 +163,13 @@ class DiscreteSchedule(NoiseSchedule):
         levels = np.interp(times, np.arange(len(self.betas)), self._finite_log_snr())
         return number_or_array(np.where(exact, table[index], _FROM_LOG_SNR[name](levels)))
 
-    def _rates(self, t: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _rates(self, t: Any) -> tuple[Any, Any]:
+        if type(t) in (int, float) and 0 <= t <= self.t_last != 0:
+            end, alpha, variance = max(math.ceil(t), 1), self.alpha(t), self.sigma(t) ** 2
+            fall = self._rising[end] - self._rising[end - 1]
+            if alpha == 0.0:
+                return -math.inf, math.inf
+            return -0.5 * variance * fall, math.sqrt(variance * fall)
         times = checked_times(t, 0.0, self.t_last)
         if self.t_last == 0:
             raise ConfigError("the SDE of a schedule needs at least two timesteps")
@@ -169,7 +177,8 @@ class DiscreteSchedule(NoiseSchedule):
         slope = slopes[np.maximum(np.ceil(times).astype(np.int64) - 1, 0)]
         alpha, variance = np.asarray(self.alpha(times)), np.asarray(self.sigma(times)) ** 2
         rate = np.where(alpha > 0.0, 0.5 * variance * slope, -np.inf)
-        return rate, np.where(alpha > 0.0, np.sqrt(-variance * slope), np.inf)
+        diffusion = np.where(alpha > 0.0, np.sqrt(-variance * slope), np.inf)
+        return number_or_array(rate), number_or_array(diffusion)
 
     @cached_property
     def _rising(self) -> list[float]:
