@@ -22,8 +22,8 @@ _EARLIEST = -7.0  # lambda: from alpha = 0 to here, a step of Euler errs by exp(
 
 class _State(NamedTuple):
     """h: the next step in lambda. inverse: 1 / error of the last two good attempts. lower: the last
-    good result of the lower order, over alpha. p: the prediction at x, after a bad attempt.
-    evaluations: so far."""
+    good result of the lower order, in the size of a variance preserving schedule. p: the prediction
+    at x, after a bad attempt. evaluations: so far."""
 
     h: float
     inverse: tuple[float, ...] = ()
@@ -38,7 +38,7 @@ class DPMAdaptive(Ancestral):
 
     solver_order: 2 or 3, of the better of the two, which is the one kept. An attempt is good if its
     error, the root mean square over the batch of the difference in units of
-    max(atol, rtol |y|), lets the PID controller (pcoeff, icoeff, dcoeff) keep the step at
+    max(atol, rtol |x|), lets the PID controller (pcoeff, icoeff, dcoeff) keep the step at
     accept_safety of its size. h_init: the first step. eta, s_noise: see Ancestral; without noise
     by default. Steps chosen for a batch make an image depend, within the tolerance, on the batch.
     max_evaluations: beyond them it is a ConfigError.
@@ -105,7 +105,11 @@ class DPMAdaptive(Ancestral):
         down = math.log(end.alpha / max(ancestral(start, end, self.eta)[0], lowest))
         y = combine((1.0 / start.alpha,), (x,))
         low, high = self._both(denoiser, y, implied_noise(p), start.half_log_snr, down)
-        good, after = self._judge(state, y, low, high)
+        shrink = 1.0 / math.hypot(1.0, end.ratio)
+        before = combine((1.0 / math.hypot(1.0, start.ratio),), (y,))
+        good, after = self._judge(
+            state, before, combine((shrink,), (low,)), combine((shrink,), (high,))
+        )
         after = after._replace(evaluations=used)
         if not good:
             return Step(x, p.x0, after._replace(p=p), t)
@@ -141,10 +145,15 @@ class DPMAdaptive(Ancestral):
         return second, combine((1.0, -bend), (lower, turn(inner, start + r2 * h)))
 
     def _judge(
-        self, state: _State, y: np.ndarray, low: np.ndarray, high: np.ndarray
+        self, state: _State, before: np.ndarray, low: np.ndarray, high: np.ndarray
     ) -> tuple[bool, _State]:
-        """Whether the attempt is good, and the state after it (k-diffusion's PID controller)."""
-        before = y if state.lower is None else state.lower
+        """Whether the attempt is good, and the state after it (k-diffusion's PID controller).
+
+        The states come in the size that they have on a variance preserving schedule, as in the
+        paper. In k-diffusion's own size they shrink with sigma, and a tolerance relative to where a
+        step began lets the first ones jump over the data.
+        """
+        before = before if state.lower is None else state.lower
         scale = np.maximum(self.atol, self.rtol * np.maximum(np.abs(low), np.abs(before)))
         error = math.sqrt(float(np.mean(np.square((low - high) / scale, dtype=np.float64))))
         inverse = 1.0 / (min(error, 1e12) + 1e-8) if math.isfinite(error) else 1e-12

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 
 from ..diffusion import DiscreteSchedule
-from ..errors import ConfigError
 from ..samplers import DDIM, DDPM, LCM, TCD, DDIMInverse, Sampler, grids
 from .compatible import DDPMWithLastNoise, StridedDDIM, StridedDDIMInverse
 from .family import Family, Parts, denoiser, training_schedule
@@ -26,7 +25,7 @@ from .options import (
     predictions,
     spacing,
 )
-from .sigmas import Course, check_steps
+from .sigmas import Course, check_steps, shifted
 
 _PREDICTIONS = predictions("epsilon", "sample", "v_prediction")
 # the same numbers, held as logarithms on the way; diffusers takes a square root of fixed_large_log
@@ -122,13 +121,7 @@ def _timesteps(options: Options, schedule: DiscreteSchedule, steps: int) -> np.n
     if "original_inference_steps" in options:
         return grids.lcm(schedule, steps, options["original_inference_steps"])
     if options["timestep_spacing"] == "leading":
-        times = grids.leading(schedule, steps, options["steps_offset"])
-        if times[0] >= length:
-            raise ConfigError(
-                f"steps_offset = {options['steps_offset']} puts the first of {steps} timesteps at "
-                f"{times[0]}; allowed: at most {options['steps_offset'] + length - 1 - times[0]}"
-            )
-        return times
+        return shifted(grids.leading(schedule, steps), options["steps_offset"], length)
     return {"trailing": grids.trailing, "linspace": grids.linspace}[options["timestep_spacing"]](
         schedule, steps
     )

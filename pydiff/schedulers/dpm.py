@@ -20,6 +20,7 @@ from .options import Option, Options
 from .sigmas import (
     Course,
     Training,
+    check_steps,
     ended,
     flow_shift,
     interval_timesteps,
@@ -68,6 +69,7 @@ def _levels(
     options: Options, training: Training, steps: int, mu: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The levels with the end, and the timesteps before they are made whole."""
+    check_steps(steps, 1 << 20)
     key = respacing(options)
     if options["use_flow_sigmas"]:
         if key is not None:
@@ -82,6 +84,7 @@ def _levels(
 def _unipc_levels(
     options: Options, training: Training, steps: int, mu: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
+    check_steps(steps, 1 << 20)
     key, flow = respacing(options), options["use_flow_sigmas"]
     if flow and key is None:
         needed(options, mu)
@@ -104,10 +107,10 @@ def _unipc_levels(
 def _variance_preserving(
     options: Options, training: Training, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    last = int(np.sum(-training.log_sigmas >= options.get("lambda_min_clipped", -math.inf)))
-    timesteps = interval_timesteps(options, training.length, last, steps)
     sigmas = respaced(options, training.sigmas[0], training.sigmas[-1], steps)
     if sigmas is None:
+        last = int(np.sum(-training.log_sigmas >= options.get("lambda_min_clipped", -math.inf)))
+        timesteps = interval_timesteps(options, training.length, last, steps)
         return training.sigma(timesteps), timesteps
     timesteps = training.timestep(sigmas)
     return sigmas, timesteps.round() if _rounded(options) else timesteps

@@ -94,6 +94,8 @@ def negative(model: Model) -> Model:
 
     def turned(x: np.ndarray, t: Any) -> Any:
         output = model(x, t)
-        return -(output if isinstance(output, (np.ndarray, Tensor)) else output.numpy())
+        if not isinstance(output, (np.ndarray, Tensor)):
+            output = np.asarray(output.numpy() if hasattr(output, "numpy") else output)
+        return -output
 
     return turned

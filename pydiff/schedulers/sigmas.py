@@ -70,24 +70,35 @@ def model_timesteps(options: Options, length: int, steps: int) -> np.ndarray:
     if spacing == "linspace":
         return np.linspace(0, length - 1, steps)[::-1]
     if spacing == "leading":
-        return np.arange(steps - 1.0, -1.0, -1.0) * (length // steps) + offset
+        return shifted(np.arange(steps - 1.0, -1.0, -1.0) * (length // steps), offset, length)
     return _trailing(length, length / steps)
 
 
 def interval_timesteps(options: Options, length: int, last: int, steps: int) -> np.ndarray:
     """The upper ends of `steps` intervals below `last` (lambda_min_clipped can lower it)."""
     spacing, offset = options.get("timestep_spacing", "linspace"), options.get("steps_offset", 0)
-    check_steps(steps, length)
+    check_steps(steps, length if spacing == "trailing" else length - 1)
     if spacing == "linspace":
         return np.linspace(0, last - 1, steps + 1).round()[:0:-1]
     if spacing == "leading":
-        return np.arange(steps, 0.0, -1.0) * (last // (steps + 1)) + offset
+        return shifted(np.arange(steps, 0.0, -1.0) * (last // (steps + 1)), offset, length)
     return _trailing(last, length / steps)
 
 
 def _trailing(last: int, stride: float) -> np.ndarray:
     """By arange, whose rounding decides where a time lies halfway between two whole ones."""
     return np.round(np.arange(last, 0.5, -stride)) - 1.0
+
+
+def shifted(times: np.ndarray, offset: int, length: int) -> np.ndarray:
+    """The times plus steps_offset; ConfigError where that is beyond T - 1."""
+    most = length - 1 - int(times[0])
+    if offset > most:
+        raise ConfigError(
+            f"steps_offset = {offset} puts the first of {len(times)} timesteps at "
+            f"{int(times[0]) + offset}; allowed: at most {most}"
+        )
+    return times + offset
 
 
 def check_steps(steps: int, length: int) -> None:

@@ -143,6 +143,14 @@ def test_bad_steps_are_refused(steps: Any) -> None:
             load(name).grid(steps)
 
 
+@pytest.mark.parametrize("name", ["DDIM", "EulerDiscrete", "UniPCMultistep"])
+def test_an_offset_beyond_the_chain_is_refused(name: str) -> None:
+    scheduler = load(name, timestep_spacing="leading", steps_offset=20)
+    assert scheduler.timesteps(10)[0] == 920
+    with pytest.raises(ConfigError, match="steps_offset = 20 puts the first of"):
+        scheduler.grid(990)
+
+
 def test_the_shift_by_mu() -> None:
     with pytest.raises(ConfigError, match="pass mu"):
         load("FlowMatchEulerDiscrete", use_dynamic_shifting=True).grid(5)
