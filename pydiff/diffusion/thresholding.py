@@ -17,9 +17,9 @@ def dynamic(ratio: float = 0.995, max_value: float = 1.0) -> Callable[[np.ndarra
     sample_max_value does: at its default of 1 this is plain clipping to [-1, 1]. 0 <= ratio <= 1.
     Raises ConfigError. x_0 (N, ...) of any dtype; the result has it too.
     """
-    if not 0.0 <= ratio <= 1.0:
+    if not _is_number(ratio) or not 0.0 <= ratio <= 1.0:
         raise ConfigError(f"ratio = {ratio!r}; allowed: 0 .. 1")
-    if not max_value >= 1.0:
+    if not _is_number(max_value) or not max_value >= 1.0:
         raise ConfigError(f"max_value = {max_value!r}; allowed: >= 1")
 
     def threshold(x0: np.ndarray) -> np.ndarray:
@@ -28,3 +28,7 @@ def dynamic(ratio: float = 0.995, max_value: float = 1.0) -> Callable[[np.ndarra
         return np.clip(x0, -s, s) / s
 
     return threshold
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)

@@ -21,12 +21,16 @@ from ..diffusion.noise_schedule import NoiseSchedule
 from ..errors import ConfigError
 from . import level_spacing
 from .level_spacing import Levels
+from .options import check_number
 
 Spacing = Callable[[NoiseSchedule, int], "Sequence[float] | np.ndarray"]
 
 # The level from which grids in levels go on where the schedule starts from pure noise: EDM's
 # sigma_max, beside which data of unit size vanish.
 PURE_NOISE = 80.0
+
+# The least level of grids, where the betas of a chain begin with zeros: float64 sees none below.
+NO_NOISE = 1e-12
 
 # Levels of Sabour et al. 2024, arXiv 2404.14507, for Stable Diffusion 1.5 and XL, without the 0.
 STABLE_DIFFUSION = (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029)
@@ -38,11 +42,11 @@ STABLE_DIFFUSION_XL = (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 
 
 def leading(schedule: NoiseSchedule, steps: int, offset: int = 0) -> np.ndarray:
     """Multiples of T // steps, from 0 up, plus `offset` (diffusers' steps_offset); in continuous
-    time multiples of t_last / steps, the first raised to t_first."""
+    time steps of (t_last - t_first) / steps, from t_first up."""
     length = _length(schedule, steps)
     if length is None:
-        times = np.arange(steps - 1.0, -1.0, -1.0) * (schedule.t_last / steps)
-        return times.clip(schedule.t_first)
+        stride = (schedule.t_last - schedule.t_first) / steps
+        return schedule.t_first + np.arange(steps - 1.0, -1.0, -1.0) * stride
     return np.arange(steps - 1, -1, -1) * (length // steps) + offset
 
 
@@ -59,7 +63,10 @@ def trailing(schedule: NoiseSchedule, steps: int) -> np.ndarray:
 
 
 def linspace(schedule: NoiseSchedule, steps: int) -> np.ndarray:
-    """Evenly from t_last (T - 1) to t_first (0), both included; one step starts at t_last."""
+    """Evenly from t_last (T - 1) to t_first (0), both included.
+
+    A single step starts at t_last; on a chain at 0, as in diffusers.
+    """
     length = _length(schedule, steps)
     if length is None:
         return np.linspace(schedule.t_last, schedule.t_first, steps)
@@ -112,7 +119,10 @@ def exponential(schedule: NoiseSchedule, steps: int) -> np.ndarray:
 
 
 def beta(schedule: NoiseSchedule, steps: int, alpha: float = 0.6, beta: float = 0.6) -> np.ndarray:
-    """Over the schedule's own levels, at the quantiles of a beta distribution."""
+    """Over the schedule's own levels, at the quantiles of a beta distribution.
+
+    In levels, as diffusers has it; the paper takes quantiles of the timesteps (arXiv 2407.12173).
+    """
     return _by_level(schedule, steps, partial(level_spacing.beta, alpha=alpha, beta=beta))
 
 
@@ -121,6 +131,8 @@ def edm(
 ) -> np.ndarray:
     """`karras` between the levels of EDM (arXiv 2206.00364, table 1), as far as the schedule has
     them."""
+    for name, value in (("sigma_min", sigma_min), ("sigma_max", sigma_max)):
+        check_number(name, value)
     return _by_level(schedule, steps, level_spacing.karras, sigma_min, sigma_max)
 
 
@@ -128,7 +140,10 @@ def align_your_steps(
     schedule: NoiseSchedule, steps: int, levels: Sequence[float] = STABLE_DIFFUSION
 ) -> np.ndarray:
     """A list of levels, the last of which stands for the end, stretched to `steps` (Sabour et al.
-    2024, arXiv 2404.14507); those that the schedule does not reach become its own first or last."""
+    2024, arXiv 2404.14507).
+
+    Levels that the schedule does not reach become its own first or last one, which is visited once.
+    """
     low, high = _level_range(schedule)
     wanted = level_spacing.interpolated(levels, steps + 1)[:-1].clip(low, high)
     return _times(schedule, wanted[np.append(True, np.diff(wanted) < 0.0)], low, high)
@@ -159,7 +174,7 @@ def _by_level(
     them."""
     low, high = _level_range(schedule)
     bottom, top = max(low, least), min(high, most)
-    if not bottom < top:
+    if not bottom <= top:
         raise ConfigError(f"the schedule's levels sigma / alpha, {low:g} .. {high:g}, lie outside")
     from_noise = schedule.log_snr(schedule.t_last) == -math.inf
     if from_noise and steps == 1:
@@ -171,7 +186,7 @@ def _by_level(
 def _level_range(schedule: NoiseSchedule) -> tuple[float, float]:
     """The least and the largest level; the largest is PURE_NOISE, or below it the last but one of a
     chain, where the schedule has an infinite one."""
-    low = math.exp(-0.5 * schedule.log_snr(schedule.t_first))
+    low = max(math.exp(-0.5 * schedule.log_snr(schedule.t_first)), NO_NOISE)
     last = schedule.log_snr(schedule.t_last)
     if last > -math.inf:
         return low, math.exp(-0.5 * last)

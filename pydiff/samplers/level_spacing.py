@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..errors import ConfigError
+from .options import check_number, check_positive
 
 Levels = Callable[[float, float, int], np.ndarray]
 
 
 def karras(low: float, high: float, steps: int, rho: float = 7.0) -> np.ndarray:
     """Even in level^(1/rho) (Karras et al. 2022, arXiv 2206.00364, eq. 5)."""
+    check_positive("rho", rho)
     top, bottom = high ** (1.0 / rho), low ** (1.0 / rho)
     return _exact_ends((top + np.linspace(0.0, 1.0, steps) * (bottom - top)) ** rho, low, high)
 
@@ -37,7 +39,10 @@ def beta(low: float, high: float, steps: int, alpha: float = 0.6, beta: float = 
 def interpolated(levels: Sequence[float], steps: int) -> np.ndarray:
     """A list of levels stretched to `steps`, on lines in the logarithm (Sabour et al. 2024, "Align
     Your Steps", arXiv 2404.14507)."""
-    given = np.asarray(levels, np.float64)
+    try:
+        given = np.asarray(levels, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"levels must be numbers: {error}") from None
     if given.ndim != 1 or len(given) < 2 or not (np.diff(given) < 0).all() or given[-1] <= 0.0:
         raise ConfigError(f"levels = {levels!r:.80}; they must be positive and decrease")
     places = np.linspace(0.0, len(given) - 1.0, steps)
@@ -45,10 +50,13 @@ def interpolated(levels: Sequence[float], steps: int) -> np.ndarray:
 
 
 def beta_quantile(p: np.ndarray, a: float, b: float) -> np.ndarray:
-    """x with I_x(a, b) = p, for p in [0, 1] and a, b > 0: the inverse of the regularised incomplete
-    beta function. Bisection to float64: nothing here is called within a run."""
-    if not (a > 0.0 and b > 0.0):
-        raise ConfigError(f"alpha = {a}, beta = {b}; both must be > 0")
+    """x with I_x(a, b) = p, for p in [0, 1] and a, b in [1e-3, 1e3].
+
+    The inverse of the regularised incomplete beta function, by bisection to float64: nothing here
+    is called within a run.
+    """
+    check_number("alpha", a, 1e-3, 1e3)
+    check_number("beta", b, 1e-3, 1e3)
     p = np.asarray(p, np.float64)
     # In the angle, x = sin^2: so quantiles near 1 keep their digits as those near 0 do.
     low, high = np.zeros_like(p), np.full_like(p, 0.5 * math.pi)

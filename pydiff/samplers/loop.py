@@ -179,7 +179,10 @@ def _initial(
             stacklevel=3,
         )
     x = random.normal(seed, wanted, stream="init", first_image=first_image, dtype=np.float32)
-    return x if schedule.prior_std == 1.0 else x * schedule.prior_std
+    if schedule.prior_std == 1.0:
+        return x
+    # prior_std belongs to t_last; a grid that starts below it starts with that much less noise
+    return x * (schedule.prior_std * (schedule.sigma(t) / schedule.sigma(schedule.t_last)))
 
 
 def _x0(said: Prediction | np.ndarray) -> np.ndarray:

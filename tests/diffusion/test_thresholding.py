@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -43,8 +45,9 @@ def test_as_diffusers_has_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "bound"), [(1.5, 1.0), (-0.1, 1.0), (0.9, 0.5), (float("nan"), 1.0)]
+    ("ratio", "bound"),
+    [(1.5, 1.0), (-0.1, 1.0), (0.9, 0.5), (float("nan"), 1.0), ("x", 1.0), (0.9, None)],
 )
-def test_refused(ratio: float, bound: float) -> None:
+def test_refused(ratio: Any, bound: Any) -> None:
     with pytest.raises(ConfigError, match="allowed"):
         thresholding.dynamic(ratio, bound)

@@ -153,3 +153,40 @@ def test_levels_outside_the_schedule_are_refused() -> None:
         make_grid(SCHEDULE, 4, partial(grids.edm, sigma_min=200.0, sigma_max=500.0))
     with pytest.raises(ConfigError, match="must be positive and decrease"):
         make_grid(SCHEDULE, 4, partial(grids.align_your_steps, levels=[1.0, 2.0]))
+
+
+@pytest.mark.filterwarnings("ignore:terminal SNR")
+@pytest.mark.parametrize("spacing", ["karras", "exponential", "beta", "edm", "align_your_steps"])
+def test_a_chain_that_begins_without_noise_has_its_grids(spacing: str) -> None:
+    """The first betas of this one underflow: its least levels are 0."""
+    schedule = schedules.geometric(1000, 0.9)
+    assert schedule.log_snr(0) == np.inf
+    times = make_grid(schedule, 50, spacing)
+    assert times[0] == schedule.t_last and times[-1] == -1 and (np.diff(times) < 0.0).all()
+
+
+@pytest.mark.parametrize("schedule", [schedules.vp(), schedules.edm(), schedules.flow()], ids=repr)
+def test_leading_starts_from_the_least_level_for_any_number_of_steps(schedule: Any) -> None:
+    for steps in (1, 5, 1000, 3000):
+        times = np.array(make_grid(schedule, steps, "leading"))
+        stride = (schedule.t_last - schedule.t_first) / steps
+        assert times[-2] == schedule.t_first
+        np.testing.assert_allclose(np.diff(times[:-1]), -stride, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "spacing",
+    [
+        partial(grids.karras, rho=0),
+        partial(grids.karras, rho="7"),
+        partial(grids.beta, alpha=-1.0),
+        partial(grids.beta, beta=None),
+        partial(grids.beta, beta=1e9),
+        partial(grids.edm, sigma_min="low"),
+        partial(grids.align_your_steps, levels="ab"),
+        partial(grids.align_your_steps, levels=[1.0, 2.0]),
+    ],
+)
+def test_bad_options_of_spacings_are_errors(spacing: Any) -> None:
+    with pytest.raises(ConfigError, match=r"rho|alpha|beta|sigma_min|levels"):
+        make_grid(SCHEDULE, 5, spacing)

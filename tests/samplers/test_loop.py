@@ -281,3 +281,18 @@ def test_other_bad_arguments_are_errors() -> None:
         sample(DENOISER, SHAPE, seed=-1)
     with pytest.raises(ShapeError, match=r"noise\(step=0.*\(2,\)"):
         sample(DENOISER, SHAPE, "ddpm", noise=lambda step, shape: np.zeros(2))
+
+
+@pytest.mark.parametrize("start", [80.0, 14.0])
+def test_a_run_starts_with_the_noise_of_its_first_time(start: float) -> None:
+    """On a variance exploding schedule a grid may start below its end."""
+    seen: list[np.ndarray] = []
+
+    def network(x: np.ndarray, t: float) -> np.ndarray:
+        seen.append(x)
+        return np.zeros_like(x)
+
+    denoiser = Denoiser(network, schedules.edm(), "sample")
+    sample(denoiser, (2, 50), grid=[start, 0.0], seed=3)
+    expected = start * random.normal(3, (2, 50), stream="init")
+    np.testing.assert_allclose(seen[0], expected, rtol=1e-6)
