@@ -107,7 +107,7 @@ def test_no_more_is_kept_than_the_bound():
         use = _native.memory()
         assert use["lent"] + use["kept"] <= use["bound"]
     most = POOLED + 199 * 40_000
-    assert use["bound"] <= lent() + most * 9 // 8 * 3 // 2
+    assert use["bound"] <= (lent() + most * 9 // 8) * 3 // 2
 
 
 def test_an_old_peak_is_forgotten():
