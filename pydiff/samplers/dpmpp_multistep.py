@@ -68,7 +68,9 @@ class DPMpp2MSDE(_Noisy):
     solver_order: int = 2
 
     name: ClassVar[str] = "dpmpp_2m_sde"
-    paper: ClassVar[str] = _PAPER + "section 5 (SDE-DPM-Solver++(2M)); eta: Crowson 2022, k-diffusion"
+    paper: ClassVar[str] = (
+        _PAPER + "section 5 (SDE-DPM-Solver++(2M)); eta: Crowson 2022, k-diffusion"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

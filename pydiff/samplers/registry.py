@@ -6,15 +6,20 @@ from ..errors import ConfigError
 from .base import Sampler
 from .ddim import DDIM
 from .ddpm import DDPM
+from .deis import DEIS
 from .dpm2 import DPM2, DPM2Ancestral
 from .dpm_solver import DPMSolver
 from .dpmpp_2s_ancestral import DPMpp2SAncestral
 from .dpmpp_multistep import DPMpp2M, DPMpp2MSDE, DPMpp3M, DPMpp3MSDE
 from .dpmpp_sde import DPMppSDE
+from .dpmpp_single import DPMppSingle
 from .euler import Euler
 from .euler_ancestral import EulerAncestral
 from .heun import Heun
+from .ipndm import IPNDM
 from .lms import LMS
+from .pndm import PNDM
+from .sa_solver import SASolver
 from .unipc import UniPC
 
 _CLASSES: tuple[type[Sampler], ...] = (
@@ -34,6 +39,11 @@ _CLASSES: tuple[type[Sampler], ...] = (
     DPMpp3MSDE,
     UniPC,
     LMS,
+    DPMppSingle,
+    DEIS,
+    SASolver,
+    IPNDM,
+    PNDM,
 )
 SAMPLERS: dict[str, type[Sampler]] = {cls.name: cls for cls in _CLASSES}
 
