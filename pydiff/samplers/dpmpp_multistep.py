@@ -69,7 +69,7 @@ class DPMpp2MSDE(_Noisy):
 
     name: ClassVar[str] = "dpmpp_2m_sde"
     paper: ClassVar[str] = (
-        _PAPER + "section 5 (SDE-DPM-Solver++(2M)); eta: Crowson 2022, k-diffusion"
+        _PAPER + "section 5; Crowson 2022, k-diffusion, sample_dpmpp_2m_sde (eta)"
     )
 
     def __post_init__(self) -> None:

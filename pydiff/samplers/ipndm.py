@@ -28,8 +28,8 @@ ADAMS_BASHFORTH = (
 class IPNDM(Sampler):
     """A DDIM step with eps = sum_j c_j eps_j over the last values, at most four.
 
-    c are the coefficients for equal steps in any grid, which is exact to order 4 where the grid is
-    even in an angle or another smooth function of the level that both ends can be reached in.
+    c are the coefficients for equal steps, in any grid; as DDIM's step weighs the noise evenly over
+    the step, the order is 2 however many values there are.
     from_nothing: where alpha = 0 at the start, take x_0 = 0 there, as diffusers does, instead of
     what the model predicts.
     """
@@ -41,7 +41,7 @@ class IPNDM(Sampler):
         "Zhang & Chen 2023, Fast Sampling of Diffusion Models with Exponential Integrator, arXiv "
         "2204.13902, appendix H.2 (iPNDM), after Liu et al. 2022, PNDM, arXiv 2202.09778"
     )
-    order: ClassVar[int] = 1
+    order: ClassVar[int] = 2
     stochastic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

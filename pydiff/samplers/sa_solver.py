@@ -22,7 +22,7 @@ class _Last(NamedTuple):
     x: np.ndarray
     z: np.ndarray | None
     points: tuple[Point, ...]
-    count: int
+    used: int
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from .options import check_choice, check_count, check_flag
 
 
 class _Last(NamedTuple):
-    """The step before: where it started, from which points it went, with how many of them."""
+    """The step before: where it started, from which points it went, how many it used."""
 
     part: Interval
     x: np.ndarray
     points: tuple[Point, ...]
-    count: int
+    used: int
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,10 @@ class UniPC(Sampler):
 
     def _corrected(self, last: _Last, said: Point) -> np.ndarray:
         """The last step again, with the value at its end as one more point."""
-        integrals = last.part.integrals(last.count + 1)
-        if last.count == 1:
+        integrals = last.part.integrals(last.used + 1)
+        if last.used == 1:
             integrals[1] = self._half(last.part)
-        points = (last.points[0], said, *last.points[1 : last.count])
+        points = (last.points[0], said, *last.points[1 : last.used])
         return integrate(last.part, last.x, points, integrals)
 
     def _half(self, part: Interval) -> float:

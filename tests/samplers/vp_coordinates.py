@@ -1,4 +1,4 @@
-"""Runs of diffusers' schedulers whose states are alpha x_0 + sigma eps, and ours on their levels."""
+"""Runs of diffusers' schedulers with states alpha x_0 + sigma eps, and ours on their levels."""
 
 from __future__ import annotations
 
