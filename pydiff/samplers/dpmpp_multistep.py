@@ -112,6 +112,13 @@ class DPMpp3MSDE(_Noisy, UpToThree):
     highest: ClassVar[int] = 3
     third_orders: ClassVar[tuple[str, ...]] = ("exact", "halved", "diffusers")
 
+    @property
+    def order(self) -> int:
+        """3 without noise, 2 if halved; with noise weak order 2, but 1 as in diffusers."""
+        if self.third_order == "diffusers":
+            return 1
+        return super().order
+
     def _integrals(self, part: Interval, count: int) -> list[float]:
         integrals = super()._integrals(part, count)
         if count == 3 and self.third_order == "diffusers":

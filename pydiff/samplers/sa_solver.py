@@ -67,11 +67,11 @@ class SASolver(Sampler):
 
     @property
     def order(self) -> int:
-        """Weak order 1 with noise; else as the last, uncorrected step allows."""
-        if self.tau > 0.0:
-            return 1
+        """As many as values correct, at most 2 if the last step is of order 1, or with noise."""
         full = max(self.predictor_order, self.corrector_order)
-        return min(2, full) if self.lower_order_final else min(full, self.predictor_order + 1)
+        if self.lower_order_final or self.stochastic:
+            return min(2, full)
+        return min(full, self.predictor_order + 1)
 
     @property
     def stochastic(self) -> bool:
