@@ -16,6 +16,8 @@ from typing import Any
 
 import pydiff
 
+from .timing import settle
+
 
 def isa() -> str:
     """The instruction set of pydiff's kernels, such as v4; "reference" where there are none."""
@@ -52,6 +54,8 @@ def describe(peaks: bool = True) -> dict[str, Any]:
         "python": platform.python_version(),
         "pydiff": pydiff.__version__,
     }
+    if peaks:
+        settle()  # NumPy's threads spin for a moment after they start
     return facts | ({"fma_gflops": fma_peak(), "memory_gbytes": bandwidth()} if peaks else {})
 
 

@@ -16,18 +16,22 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from . import diffusion as diffusion
     from . import errors as errors
     from . import io as io
+    from . import measures as measures
     from . import nn as nn
     from . import ops as ops
     from . import pipelines as pipelines
     from . import plan as plan
     from . import random as random
     from . import samplers as samplers
+    from . import schedulers as schedulers
     from . import testing as testing
     from . import training as training
     from .autograd import Tensor as Tensor
     from .autograd import no_grad as no_grad
     from .config import num_threads as num_threads
     from .config import set_num_threads as set_num_threads
+    from .diffusion import guidance as guidance
+    from .diffusion import likelihood as likelihood
     from .diffusion import schedules as schedules
     from .diffusion.denoiser import Denoiser as Denoiser
     from .pipelines import Pipeline as Pipeline
@@ -50,7 +54,10 @@ _HOME = {
     "diffusion": "pydiff.diffusion",
     "errors": "pydiff.errors",
     "gradcheck": "pydiff.testing",
+    "guidance": "pydiff.diffusion.guidance",
     "io": "pydiff.io",
+    "likelihood": "pydiff.diffusion.likelihood",
+    "measures": "pydiff.measures",
     "nn": "pydiff.nn",
     "no_grad": "pydiff.autograd",
     "num_threads": "pydiff.config",
@@ -60,6 +67,7 @@ _HOME = {
     "random": "pydiff.random",
     "sample": "pydiff.samplers",
     "samplers": "pydiff.samplers",
+    "schedulers": "pydiff.schedulers",
     "schedules": "pydiff.diffusion.schedules",
     "set_num_threads": "pydiff.config",
     "testing": "pydiff.testing",

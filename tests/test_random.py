@@ -20,6 +20,15 @@ def test_an_image_does_not_depend_on_its_batch(seed, batch, first, n):
     np.testing.assert_array_equal(together, np.concatenate(alone))
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 63, 127, 128, 129, 256])
+@pytest.mark.parametrize("draw", [random.normal, random.uniform])
+def test_small_images_drawn_together_are_those_drawn_alone(draw, n):
+    together = draw(5, (150, n), step=3, first_image=2**32 - 200)
+    for i in (0, 1, 31, 32, 63, 64, 65, 127, 149):
+        alone = draw(5, (1, 300), step=3, first_image=2**32 - 200 + i)
+        np.testing.assert_array_equal(together[i], alone[0, :n])
+
+
 def test_shape_does_not_matter_beyond_the_image():
     flat = random.uniform(5, (3, 4 * 5 * 2))
     np.testing.assert_array_equal(random.uniform(5, (3, 4, 5, 2)), flat.reshape(3, 4, 5, 2))

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+import pydiff
 from pydiff import backend
 
 from .engines.base import channels_first, channels_last
@@ -42,8 +43,8 @@ class Operator:
 
 
 def draw(*shape: int, seed: int = 0) -> np.ndarray:
-    """Normal numbers in float32."""
-    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+    """Normal numbers in float32, in pydiff's own memory, as what a kernel leaves to the next is."""
+    return pydiff.random.normal(seed, shape)
 
 
 def _torch() -> Any:
@@ -52,8 +53,6 @@ def _torch() -> Any:
         import torch
     except ImportError:
         return None
-    import pydiff
-
     torch.set_num_threads(pydiff.num_threads())
     return torch
 
@@ -65,7 +64,7 @@ def convolution(n: int, size: int, ci: int, co: int) -> Entrants:
         return ours
     from torch.utils.mkldnn import to_mkldnn
 
-    image, w, b = (torch.from_numpy(a) for a in (channels_first(x), weight, bias))
+    image, w, b = _tensors(torch, channels_first(x), weight, bias)
     layer = torch.nn.Conv2d(ci, co, 3, padding=1).requires_grad_(False)
     layer.load_state_dict({"weight": w.permute(3, 2, 0, 1).contiguous(), "bias": b})
     blocked, packed = image.to_mkldnn(), to_mkldnn(layer)
@@ -117,7 +116,7 @@ def norm(n: int, size: int, channels: int) -> Entrants:
     ours = {"pydiff": Entrant(lambda: backend.group_norm(x, 32, weight, bias, act="silu")[0])}
     if not (torch := _torch()):
         return ours
-    image, w, b = (torch.from_numpy(a) for a in (channels_first(x), weight, bias))
+    image, w, b = _tensors(torch, channels_first(x), weight, bias)
 
     def normed(a: Any) -> Any:
         return torch.nn.functional.silu(torch.nn.functional.group_norm(a, 32, w, b))
@@ -139,6 +138,11 @@ def product(n: int) -> Entrants:
         return ours
     left, right = torch.from_numpy(a), torch.from_numpy(b)
     return ours | {"torch": Entrant(partial(torch.mm, left, right))}
+
+
+def _tensors(torch: Any, *arrays: np.ndarray) -> list[Any]:
+    """Copies in torch's own memory, which begins at a cache line; NumPy's does not."""
+    return [torch.from_numpy(a).clone() for a in arrays]
 
 
 def _layouts(torch: Any) -> list[tuple[str, Any]]:

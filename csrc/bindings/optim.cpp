@@ -98,19 +98,42 @@ double sum_of_squares(py::handle x_) {
   return y;
 }
 
-// Images are the rows of y: c (terms, images), or (terms, 1) where all have the same coefficients.
+// The coefficients (terms, images): an array, or a list of one number per term for all images.
+struct Coefficients {
+  Coefficients(const char* op, py::handle c, size_t terms) {
+    if (PyList_Check(c.ptr())) {
+      for (const py::handle number : py::reinterpret_borrow<py::list>(c)) {
+        held.push_back(PyFloat_AsDouble(number.ptr()));
+        if (PyErr_Occurred()) throw py::error_already_set();
+      }
+      expect(op, held.size() == terms, "c must hold one number per term");
+      data = held.data();
+      return;
+    }
+    const auto array = input<double>(op, "c", c);
+    expect(op, array.ndim == 2 && array.shape[0] == static_cast<int64_t>(terms),
+           "c must be (terms, images)");
+    data = array.data;
+    images = array.shape[1];
+  }
+
+  std::vector<double> held;
+  const double* data = nullptr;
+  int64_t images = 1;
+};
+
+// Images are the rows of y.
 void linear_combination(py::handle x_, py::handle c_, py::handle y_) {
   const char* op = "linear_combination";
   const size_t count = length(op, "x", x_);
   expect(op, count > 0, "x is empty");
   const py::tuple xs = arrays(op, "x", x_, count);
-  const auto c = input<double>(op, "c", c_);
-  expect(op, c.ndim == 2 && c.shape[0] == static_cast<int64_t>(count), "c must be (terms, images)");
+  const Coefficients c(op, c_, count);
   with_first_dtype(op, "x", xs, [&](auto tag) {
     using T = decltype(tag);
     const auto y = output<T>(op, "y", y_);
-    const int64_t images = c.shape[1];
-    expect(op, images == 1 || (y.ndim > 0 && y.shape[0] == images), "c must be (terms, images)");
+    const bool fits = c.images == 1 || (y.ndim > 0 && y.shape[0] == c.images);
+    expect(op, fits, "c must be (terms, images)");
     std::vector<const T*> x(count);
     for (size_t i = 0; i < count; ++i) {
       const auto term = input<T>(op, "x", item(xs, i));
@@ -119,8 +142,8 @@ void linear_combination(py::handle x_, py::handle c_, py::handle y_) {
     }
     if (y.size == 0) return;
     run(table().linear_combination,
-        CombineArgs<T>{x.data(), c.data, y.data, static_cast<int64_t>(count), images,
-                       y.size / images});
+        CombineArgs<T>{x.data(), c.data, y.data, static_cast<int64_t>(count), c.images,
+                       y.size / c.images});
   });
 }
 

@@ -69,32 +69,33 @@ struct BlockSums {
   BlockSums(T* p, int64_t c) : pilot(p), sum(p + c), square(p + 2 * c) {}
 };
 
+// The channels [k, k + lanes of X) of it: sums stay in registers from the first row to the last.
+template <class X, class T, class At>
+PYDIFF_INLINE void channel_sums(int64_t rows, int64_t k, const T* x, int64_t ld,
+                                const BlockSums<T>& s, At at) {
+  const int64_t first = least(rows, kPilotRows);
+  X pilot = load(x + k, at);
+  for (int64_t r = 1; r < first; ++r) pilot = pilot + load(x + r * ld + k, at);
+  pilot = pilot * set1<T>(T(1) / T(first));
+  X sum = pilot - pilot, square = sum;
+  for (int64_t r = 0; r < rows; ++r) {
+    const X d = load(x + r * ld + k, at) - pilot;
+    sum = sum + d;
+    square = fma(d, d, square);
+  }
+  store(s.pilot + k, pilot, at);
+  store(s.sum + k, sum, at);
+  store(s.square + k, square, at);
+}
+
 template <class T>
 PYDIFF_FLATTEN void block_sums(int64_t rows, int64_t c, const T* x, int64_t ld,
                                const BlockSums<T>& s) {
-  const int64_t first = least(rows, kPilotRows);
-  const Vec<T> share = set1<T>(T(1) / T(first));
-  for_lanes<T>(c, [&](int64_t k, auto at) {
-    Vec<T> sum = load(x + k, at);
-    for (int64_t r = 1; r < first; ++r) sum = sum + load(x + r * ld + k, at);
-    store(s.pilot + k, sum * share, at);
-    store(s.sum + k, zero<T>(), at);
-    store(s.square + k, zero<T>(), at);
-  });
-  for_rows(rows, [&](int64_t row, int64_t count) {
-    const T* const from = x + row * ld;
-    for_lanes<T>(c, [&](int64_t k, auto at) {
-      const Vec<T> pilot = load(s.pilot + k, at);
-      Vec<T> sum = load(s.sum + k, at), square = load(s.square + k, at);
-      for (int64_t r = 0; r < count; ++r) {
-        const Vec<T> d = load(from + r * ld + k, at) - pilot;
-        sum = sum + d;
-        square = fma(d, d, square);
-      }
-      store(s.sum + k, sum, at);
-      store(s.square + k, square, at);
-    });
-  });
+  constexpr int kSlab = sizeof(Vec<T>) == 64 ? 8 : 4;
+  int64_t k = 0;
+  for (; k + kSlab * Vec<T>::width <= c; k += kSlab * Vec<T>::width)
+    channel_sums<Group<T, kSlab>>(rows, k, x, ld, s, Wide<kSlab>{});
+  for_lanes<T>(c - k, [&](int64_t i, auto at) { channel_sums<Vec<T>>(rows, k + i, x, ld, s, at); });
 }
 
 // The mean of every channel of one image, and the sum of the squares about it.
@@ -130,24 +131,29 @@ struct Affine {
 template <class T>
 void group_affine(const GroupNormArgs<T>& g, int64_t at, int64_t first, int64_t last,
                   const double* means, const double* squares, const Affine<T>& a) {
-  double mean = 0, square = 0;
+  double mean = 0, square = 0, spread = 0;
   for (int64_t k = first; k < last; ++k) mean += means[k];
   mean /= static_cast<double>(last - first);
   for (int64_t k = first; k < last; ++k) {
     const double d = means[k] - mean;
-    square += squares[k] + static_cast<double>(g.s) * (d * d);
+    square += squares[k];
+    spread += d * d;
   }
-  const double count = static_cast<double>(g.s) * static_cast<double>(last - first);
-  const T rstd = static_cast<T>(1 / __builtin_sqrt(square / count + g.eps));
-  if (g.mean != nullptr) g.mean[at] = static_cast<T>(mean);
+  const double rows = static_cast<double>(g.s), count = rows * static_cast<double>(last - first);
+  const T rstd = static_cast<T>(1 / __builtin_sqrt((square + rows * spread) / count + g.eps));
+  const T rounded = static_cast<T>(mean);
+  if (g.mean != nullptr) g.mean[at] = rounded;
   if (g.rstd != nullptr) g.rstd[at] = rstd;
-  const double rounded_off = mean - static_cast<double>(static_cast<T>(mean));
-  for (int64_t k = first; k < last; ++k) {
-    a.mean[k] = static_cast<T>(mean);
-    a.scale[k] = rstd * (g.weight != nullptr ? g.weight[k] : T(1));
-    const T bias = g.bias != nullptr ? g.bias[k] : T(0);
-    a.shift[k] = static_cast<T>(bias - rounded_off * static_cast<double>(a.scale[k]));
-  }
+  const Vec<T> rounded_off = set1<T>(static_cast<T>(mean - static_cast<double>(rounded)));
+  for_lanes<T>(last - first, [&](int64_t i, auto lanes) {
+    const int64_t k = first + i;
+    Vec<T> scale = set1<T>(rstd), bias = zero<T>();
+    if (g.weight != nullptr) scale = scale * load(g.weight + k, lanes);
+    if (g.bias != nullptr) bias = load(g.bias + k, lanes);
+    store(a.mean + k, set1<T>(rounded), lanes);
+    store(a.scale + k, scale, lanes);
+    store(a.shift + k, fnma(rounded_off, scale, bias), lanes);
+  });
 }
 
 template <bool silu_too, class T>

@@ -22,11 +22,25 @@ struct Stream {
   uint32_t image, step, stream;
 };
 
-PYDIFF_INLINE void philox(const Stream& s, uint32_t first, Words* out) {
+// Counters first, first + 1, ... of one image.
+PYDIFF_INLINE void count(const Stream& s, uint32_t first, Words* out) {
+  for (int i = 0; i < kBatch; ++i) {
+    out->word[0][i] = first + static_cast<uint32_t>(i);
+    out->word[1][i] = s.image;
+  }
+}
+
+// Counters 0 .. each - 1 of image s.image, of the next one, and so on.
+PYDIFF_INLINE void count_images(const Stream& s, int each, Words* out) {
+  for (int i = 0; i < kBatch; ++i) {
+    out->word[0][i] = static_cast<uint32_t>(i % each);
+    out->word[1][i] = s.image + static_cast<uint32_t>(i / each);
+  }
+}
+
+PYDIFF_INLINE void philox(const Stream& s, Words* out) {
   auto& c = out->word;
   for (int i = 0; i < kBatch; ++i) {
-    c[0][i] = first + static_cast<uint32_t>(i);
-    c[1][i] = s.image;
     c[2][i] = s.step;
     c[3][i] = s.stream;
   }
@@ -71,6 +85,25 @@ PYDIFF_INLINE float below_one(double x, float) {
 }
 PYDIFF_INLINE double below_one(double x, double) { return x; }
 
+template <bool kNormal>
+PYDIFF_INLINE void draw(const Stream& s, Words* words, Uniforms* values) {
+  philox(s, words);
+  to_unit_interval(*words, values);
+  if (kNormal) {
+    box_muller(values->u[0], values->u[1]);
+    box_muller(values->u[2], values->u[3]);
+  }
+}
+
+// n numbers of one image, whose first is in column `first` of the batch.
+template <class T, bool kNormal>
+PYDIFF_INLINE void write(const Uniforms& values, int64_t first, int64_t n, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double value = values.u[i % 4][first + i / 4];
+    y[i] = kNormal ? static_cast<T>(value) : below_one(value, T());
+  }
+}
+
 // y (images, n) in tasks of kGrain elements of one image
 template <class T, bool kNormal>
 void fill(const RandomArgs<T>& args) {
@@ -84,26 +117,48 @@ void fill(const RandomArgs<T>& args) {
     for (int64_t e = begin; e < end; e += kElements) {
       Words words;
       Uniforms values;
-      philox(s, static_cast<uint32_t>(e / 4), &words);
-      to_unit_interval(words, &values);
-      if (kNormal) {
-        box_muller(values.u[0], values.u[1]);
-        box_muller(values.u[2], values.u[3]);
-      }
-      const int64_t count = end - e < kElements ? end - e : kElements;
-      for (int64_t i = 0; i < count; ++i) {
-        const double value = values.u[i % 4][i / 4];
-        y[e + i] = kNormal ? static_cast<T>(value) : below_one(value, T());
-      }
+      count(s, static_cast<uint32_t>(e / 4), &words);
+      draw<kNormal>(s, &words, &values);
+      write<T, kNormal>(values, 0, end - e < kElements ? end - e : kElements, y + e);
     }
   });
 }
 
+// The same numbers for small images, as many of them at a time as have their counters in a batch:
+// alone, a point of the plane would take a 128th of it.
+template <class T, bool kNormal>
+void fill_small(const RandomArgs<T>& args) {
+  const int64_t each = (args.n + 3) / 4, together = kBatch / each;
+  const int64_t batches = (args.images + together - 1) / together;
+  const int64_t grain = kGrain / kElements;  // batches per task
+  parallel_for((batches + grain - 1) / grain, [&](int64_t task, int) {
+    const int64_t last = (task + 1) * grain < batches ? (task + 1) * grain : batches;
+    for (int64_t batch = task * grain; batch < last; ++batch) {
+      const int64_t image = batch * together;
+      const Stream s = {args.seed, args.first_image + static_cast<uint32_t>(image), args.step,
+                        args.stream};
+      Words words;
+      Uniforms values;
+      count_images(s, static_cast<int>(each), &words);
+      draw<kNormal>(s, &words, &values);
+      const int64_t left = args.images - image;
+      for (int64_t i = 0; i < (left < together ? left : together); ++i)
+        write<T, kNormal>(values, i * each, args.n, args.y + (image + i) * args.n);
+    }
+  });
+}
+
+template <class T, bool kNormal>
+void generate(const RandomArgs<T>& args) {
+  const bool small = args.n > 0 && args.n <= kElements / 2;
+  small ? fill_small<T, kNormal>(args) : fill<T, kNormal>(args);
+}
+
 }  // namespace
 
-void uniform(const RandomArgs<float>& args) { fill<float, false>(args); }
-void uniform(const RandomArgs<double>& args) { fill<double, false>(args); }
-void normal(const RandomArgs<float>& args) { fill<float, true>(args); }
-void normal(const RandomArgs<double>& args) { fill<double, true>(args); }
+void uniform(const RandomArgs<float>& args) { generate<float, false>(args); }
+void uniform(const RandomArgs<double>& args) { generate<double, false>(args); }
+void normal(const RandomArgs<float>& args) { generate<float, true>(args); }
+void normal(const RandomArgs<double>& args) { generate<double, true>(args); }
 
 }  // namespace pydiff::PYDIFF_ISA_NAMESPACE

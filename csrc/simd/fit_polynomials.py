@@ -34,6 +34,10 @@ def exp_q(r: mp.mpf) -> mp.mpf:
     return (mp.exp(r) - 1 - r) / r**2 if abs(r) > mp.mpf("1e-20") else mp.mpf(1) / 2
 
 
+def exp_m(r: mp.mpf) -> mp.mpf:
+    return exp_q(-r)
+
+
 def exp2_q(r: mp.mpf) -> mp.mpf:
     return (2**r - 1) / r if abs(r) > mp.mpf("1e-20") else mp.log(2)
 
@@ -79,6 +83,7 @@ def tables(cpp_type: str, erf_end: str, degrees: dict[str, int]) -> str:
     one, half = mp.mpf(1), mp.mpf("0.50005")
     parts = [
         table("exp_q", exp_q, -ln2, ln2, degrees["exp"], lambda r: r * r),
+        table("exp_m", exp_m, -ln2, ln2, degrees["exp_m"], lambda r: r * r),
         table("exp2_q", exp2_q, -half, half, degrees["exp2"], lambda r: r),
         table("log_p", log_p, mp.mpf(0), z_log, degrees["log"], lambda z: z / 2),
         table("erf_s", erf_s, mp.mpf(0), one, degrees["erf"], lambda z: 1 / erf_s(z)),
@@ -96,7 +101,8 @@ def tables(cpp_type: str, erf_end: str, degrees: dict[str, int]) -> str:
 
 
 HEADER = """// Written by fit_polynomials.py; do not edit. Coefficients, lowest power first:
-// exp(r) = 1 + r + r^2 exp_q(r), |r| <= ln(2)/2; 2^r = 1 + r exp2_q(r), |r| <= 1/2;
+// exp(r) = 1 + r + r^2 exp_q(r), |r| <= ln(2)/2; exp(-r) = 1 - r + r^2 exp_m(r);
+// 2^r = 1 + r exp2_q(r), |r| <= 1/2;
 // log((1+s)/(1-s)) = 2 s + s z log_p(z), z = s^2; erf(x) = x erf_s(x^2), |x| <= 1;
 // erfc(u) = exp(-u^2) t erfc_g(slope t - shift), t = 1/(u + 3), 1 <= u <= erfc_end;
 // sin(2 pi r) = r sin_s(r^2), cos(2 pi r) = 1 + r^2 cos_c(r^2), |r| <= 1/8.
@@ -115,6 +121,6 @@ FOOTER = """// clang-format on
 }  // namespace pydiff::PYDIFF_ISA_NAMESPACE"""
 
 if __name__ == "__main__":
-    single = {"exp": 5, "exp2": 5, "log": 3, "erf": 6, "erfc": 9, "trig": 3}
-    double = {"exp": 10, "exp2": 11, "log": 7, "erf": 12, "erfc": 20, "trig": 7}
+    single = {"exp": 5, "exp_m": 4, "exp2": 5, "log": 3, "erf": 6, "erfc": 9, "trig": 3}
+    double = {"exp": 10, "exp_m": 10, "exp2": 11, "log": 7, "erf": 12, "erfc": 20, "trig": 7}
     print(HEADER + tables("float", "10.5", single) + tables("double", "27.4", double) + FOOTER)

@@ -386,7 +386,7 @@ def sum_of_squares(x: Sequence[Array]) -> Array:
     return np.array(_native.sum_of_squares(x))
 
 
-def linear_combination(c: Array, x: Sequence[Array]) -> Array:
+def linear_combination(c: Array | list[float], x: Sequence[Array]) -> Array:
     y = _native.empty_like(x[0])
     _native.linear_combination(x, c, y)
     return y

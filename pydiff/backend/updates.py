@@ -52,7 +52,9 @@ def sum_of_squares(x: Sequence[Array]) -> Array:
 
 
 @_quiet
-def linear_combination(c: Array, x: Sequence[Array]) -> Array:
-    factors = c.reshape(c.shape + (1,) * (x[0].ndim - 1)) if c.shape[1] > 1 else c[:, 0]
+def linear_combination(c: Array | list[float], x: Sequence[Array]) -> Array:
+    factors: Any = c
+    if not isinstance(c, list):
+        factors = c.reshape(c.shape + (1,) * (x[0].ndim - 1)) if c.shape[1] > 1 else c[:, 0]
     total = sum(ci * xi.astype(np.float64) for ci, xi in zip(factors, x, strict=True))
     return np.asarray(total, x[0].dtype)

@@ -9,15 +9,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import bench_samplers
 from .report import Report
 
-HELP = "time U-Net evaluations and sampling, and show where the time goes"
+HELP = "time U-Net evaluations and sampling, and show where the time goes; or grade all samplers"
 DESCRIPTION = """\
-Time one U-Net evaluation and the images per second of a sampler: medians over --repeats runs,
-after a warm-up run, with random weights unless a folder is given. Then a roofline: for every kind
-of instruction of the compiled plan its time, its rate, and that as a share of what this machine
-reaches at most, measured in the same run. Winograd convolutions (F) multiply less than is counted,
-so they may exceed 100 %.
+Without a word, or with `model`: time one U-Net evaluation and the images per second of a sampler,
+medians over --repeats runs after a warm-up run, with random weights unless a folder is given. Then
+a roofline: for every kind of instruction of the compiled plan its time, its rate, and that as a
+share of what this machine reaches at most, measured in the same run. Winograd convolutions (F)
+multiply less than is counted, so they may exceed 100 %.
+
+With `samplers`: measure every sampler against exact answers; for each one the order declared and
+measured, evaluations per step, errors at 10, 20 and 50 evaluations, and how far 100,000 samples of
+a mixture lie from exact ones. The exit code is 1 if an order is off by more than 0.25.
 """
 EPILOG = """\
 examples:
@@ -25,19 +30,28 @@ examples:
   pydiff bench --model cifar10 --batch 1
   pydiff bench --model run --sampler ddpm --steps 250 --threads 1
   pydiff bench --model cifar10 --batch 16 --top 40 --json
+  pydiff bench samplers                            all of them, one or two minutes
+  pydiff bench samplers --quick --only ddim heun
+  pydiff bench samplers --markdown docs/samplers.md --picture docs/samplers.png
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what", nargs="?", choices=("model", "samplers"), default="model", help="(default model)"
+    )
     parser.add_argument("--model", default="small", help="small, medium, cifar10 or a folder")
     parser.add_argument("--batch", type=int, default=64, help="images per call (default 64)")
     parser.add_argument("--sampler", default="ddim", help="ddim or ddpm (default ddim)")
     parser.add_argument("--steps", type=int, default=50, help="sampling steps (default 50)")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs (default 5)")
     parser.add_argument("--top", type=int, default=12, help="rows of the roofline (default 12)")
+    bench_samplers.add_arguments(parser.add_argument_group("options of samplers"))
 
 
 def run(args: argparse.Namespace, report: Report) -> int:
+    if args.what == "samplers":
+        return bench_samplers.run(args, report)
     from .. import backend
     from ..config import num_threads
     from ..plan import compile

@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", help="model folder (default: built-in digits)")
     parser.add_argument("--num", type=int, default=16, help="number of images (default 16)")
     parser.add_argument("--steps", type=int, default=50, help="sampling steps (default 50)")
-    parser.add_argument("--sampler", default="ddim", help="ddim or ddpm (default ddim)")
-    parser.add_argument("--eta", type=float, help="noise of ddim, 0 to 1 (default 0)")
+    parser.add_argument("--sampler", help="its name (default: the model's own, or ddim)")
+    parser.add_argument("--eta", type=float, help="noise of ddim and others, 0 to 1")
     parser.add_argument("--seed", type=int, default=0, help="0 to 2^64 - 1 (default 0)")
     parser.add_argument("--first", type=int, default=0, help="number of the first image")
     parser.add_argument("--label", type=int, help="class of all images (default 0, 1, 2, ...)")
@@ -103,11 +103,12 @@ class Frames:
 
 
 def _metadata(args: argparse.Namespace, pipeline: Any) -> dict[str, Any]:
+    name = pipeline.sampler(args.sampler, args.eta).name
     metadata = {
         "seed": args.seed,
         "index": args.first,
         "steps": args.steps,
-        "sampler": args.sampler if args.eta is None else f"{args.sampler}(eta={args.eta:g})",
+        "sampler": name if args.eta is None else f"{name}(eta={args.eta:g})",
         "model_hash": pipeline.model_hash(),
         "software": "pydiff",
     }

@@ -1,5 +1,6 @@
-"""Data sets: (N, H, W, C) float32 in [-1, 1]."""
+"""Data sets: images (N, H, W, C) float32 in [-1, 1]; `toy` has points of the plane, (N, 2)."""
 
+from . import toy
 from .image_folder import ImageFolder, folder
 from .numpy_files import arrays, load_array
 from .transforms import center_crop, denormalise, normalise, random_flip, resize
@@ -16,4 +17,5 @@ __all__ = [
     "normalise",
     "random_flip",
     "resize",
+    "toy",
 ]

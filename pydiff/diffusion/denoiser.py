@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..autograd import Tensor, no_grad
-from ..errors import ConfigError, ShapeError
+from ..errors import AutogradError, ConfigError, ShapeError
 from .noise_schedule import NoiseSchedule, as_float
 from .parameterization import check_prediction, combine, x0_coefficients
 from .prediction import Prediction
 
 Pullback = Callable[[np.ndarray], np.ndarray]  # v -> v^T J
+
+
+class Predictor(Protocol):
+    """What samplers need of a Denoiser; guidance wrappers offer the same.
+
+    Wrappers that need more ask for `linearize` and `threshold` of Denoiser by name.
+    """
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """alpha, sigma and log-SNR at any time."""
+
+    def predict(self, x: np.ndarray, t: float) -> Prediction:
+        """x_0 and the noise at x (N, ...), time t."""
 
 
 class Denoiser:
@@ -102,12 +116,16 @@ class Denoiser:
 
     def _recorded(self, x: np.ndarray, told: Any) -> tuple[Tensor, Tensor]:
         leaf: Any = Tensor(x, requires_grad=True)
-        output = self.model(leaf, told)
+        problem = ConfigError(
+            f"the model ({type(self.model).__name__}) cannot be differentiated: give the Denoiser "
+            "vjp=, or a model made of pydiff.ops (a module, not a compiled plan)"
+        )
+        try:
+            output = self.model(leaf, told)
+        except (AutogradError, TypeError) as error:  # it wants an ndarray
+            raise problem from error
         if not isinstance(output, Tensor) or not output.requires_grad:
-            raise ConfigError(
-                f"the model ({type(self.model).__name__}) cannot be differentiated: give the "
-                "Denoiser vjp=, or a model made of pydiff.ops (a module, not a compiled plan)"
-            )
+            raise problem
         return leaf, output
 
     def threshold(self, x0: np.ndarray) -> np.ndarray:

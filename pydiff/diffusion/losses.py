@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import random
 from ..errors import ConfigError, ShapeError
-from .noise_schedule import DiscreteSchedule, NoiseSchedule, as_float
+from .discrete_schedule import DiscreteSchedule
+from .noise_schedule import NoiseSchedule, as_float
 from .parameterization import check_prediction, target
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import ConfigError, DtypeError, ShapeError
+from .prior import GaussianPrior
 
 MAX_TIMESTEPS = 1_000_000
 NOISY_ENOUGH = 1e-2  # above this terminal SNR, x_T is visibly not N(0, I)
-_LOG_SNR_LIMIT = 60.0  # exp(-60) is 1e-26: beyond it float64 sees only signal or only noise
 
 
 class NoiseSchedule:
@@ -23,12 +21,16 @@ class NoiseSchedule:
     level a model sees, up to `t_last`, where sampling starts. Each function of t takes a number
     and returns a float, or an array and returns a float64 array of its shape; times outside the
     schedule are a ConfigError.
+
+    The process is the solution of the SDE dx = f(t) x dt + g(t) dw (Song et al. 2021, arXiv
+    2011.13456) with f = d log alpha / dt and g^2 = d sigma^2 / dt - 2 f sigma^2.
     """
 
     t_clean: float
     t_first: float
     t_last: float
     prior_std: float = 1.0
+    usual_spacing: ClassVar[str] = "linspace"  # the grid of a run that asks for none
 
     def alpha(self, t: Any) -> Any:
         """Signal scale, 1 at `t_clean`."""
@@ -63,10 +65,76 @@ class NoiseSchedule:
         eps = eps.astype(x0.dtype, copy=False)
         return per_image(self.alpha(t), x0) * x0 + per_image(self.sigma(t), x0) * eps
 
+    def log_alpha_rate(self, t: Any) -> Any:
+        """f(t) = d log alpha / dt, the rate of the drift; -inf where alpha = 0."""
+        raise NotImplementedError
+
+    def diffusion(self, t: Any) -> Any:
+        """g(t), the scale of the noise that the SDE adds; inf where alpha = 0."""
+        raise NotImplementedError
+
+    def drift(self, x: np.ndarray, t: Any) -> np.ndarray:
+        """f(t) x of the forward SDE, in the dtype of x (N, ...); t a number or (N,).
+
+        ConfigError where alpha = 0: there it is infinite.
+        """
+        return per_image(self._finite_rates(t)[0], x) * as_float(x, "x")
+
+    def reverse_sde(self, x: np.ndarray, t: Any, score: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Drift f x - g^2 score and diffusion g of the SDE that runs from noise to data.
+
+        Song et al. 2021, eq. 6: for steps dt < 0, dx = drift dt + g dw. x and score (N, ...) of
+        one shape, score the gradient of log q(x_t); t a number or (N,).
+        """
+        return self._towards_data(x, t, score, 1.0), self.diffusion(t)
+
+    def probability_flow(self, x: np.ndarray, t: Any, score: np.ndarray) -> np.ndarray:
+        """dx/dt = f x - g^2 score / 2, the ODE with the marginals of the SDE (eq. 13)."""
+        return self._towards_data(x, t, score, 0.5)
+
+    def marginal(self, x0: np.ndarray, t: Any) -> tuple[np.ndarray, Any]:
+        """Mean alpha x_0, like x0 (N, ...), and standard deviation sigma of q(x_t | x_0)."""
+        return per_image(self.alpha(t), x0) * as_float(x0, "x0"), self.sigma(t)
+
+    def prior(self) -> GaussianPrior:
+        """N(0, prior_std^2 I), what q(x_T) is taken for where a run starts."""
+        return GaussianPrior(0.0, std=self.prior_std)
+
+    def matched_prior(
+        self, mean: Any = 0.0, std: Any = None, covariance: Any = None, t: float | None = None
+    ) -> GaussianPrior:
+        """The Gaussian with mean and covariance of q(x_t), for data of these moments.
+
+        The remedy where the end of the schedule is not noise: with data x0 (M, ...),
+        `sample(..., x_init=schedule.matched_prior(x0.mean(0), x0.std(0)).sample((16, ...)))`.
+
+        mean: of x_0, a number or an image's shape. std: its standard deviations, a number or an
+        image's shape (default 1); or covariance: (D, D) over the D numbers of an image, symmetric,
+        positive semi-definite. t: the time of the start, by default `t_last`.
+        """
+        alpha, sigma = (f(self.t_last if t is None else t) for f in (self.alpha, self.sigma))
+        data = GaussianPrior(mean, 1.0 if std is None and covariance is None else std, covariance)
+        return data.diffused(alpha, sigma)
+
+    def _towards_data(self, x: np.ndarray, t: Any, score: np.ndarray, share: float) -> np.ndarray:
+        x, score = as_float(x, "x"), np.asarray(score)
+        if x.shape != score.shape:
+            raise ShapeError(f"x has shape {x.shape}, score {score.shape}")
+        rate, diffusion = self._finite_rates(t)
+        pull = per_image(-share * diffusion**2, x)
+        return per_image(rate, x) * x + pull * score.astype(x.dtype, copy=False)
+
+    def _finite_rates(self, t: Any) -> tuple[Any, Any]:
+        rate, diffusion = self.log_alpha_rate(t), self.diffusion(t)
+        if not np.all(np.isfinite(diffusion)):
+            raise ConfigError(f"t = {t!r:.80}: the SDE is infinite where alpha = 0; start earlier")
+        return rate, diffusion
+
     def describe(self) -> str:
         """A few lines for people: the range of noise levels and whether the end is noise."""
         first, last, snr = self.t_first, self.t_last, self.terminal_snr
-        verdict = "noise" if snr <= NOISY_ENOUGH else "NOT noise: sampling from N(0, I) is biased"
+        biased = "NOT noise: start from .matched_prior(...), not from N(0, I)"
+        verdict = "noise" if snr <= NOISY_ENOUGH else biased
         return "\n".join(
             (
                 f"t = {first} .. {last}, clean data at {self.t_clean}",
@@ -76,133 +144,6 @@ class NoiseSchedule:
                 f"terminal SNR {snr:.3g}: the end is {verdict}",
             )
         )
-
-
-@dataclass(frozen=True, eq=False)
-class DiscreteSchedule(NoiseSchedule):
-    """The variance-preserving Markov chain of DDPM (Ho et al. 2020, arXiv 2006.11239, eq. 2 and 4).
-
-    betas: (T,) variances of the T noising steps, float64, 0 <= beta < 1 (the last may be 1).
-    Times 0 .. T-1 index the betas as in diffusers, so x_t has seen betas[0..t]; -1 is the clean
-    data. Integer times are exact; fractional times in [0, T-1] interpolate the log-SNR linearly.
-    config: how the betas were made, in the keys of a diffusers scheduler_config.json.
-    """
-
-    betas: np.ndarray
-    config: Mapping[str, Any] = field(default_factory=dict)
-    alphas_cumprod: np.ndarray = field(init=False, repr=False)
-    _tables: dict[str, np.ndarray] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        betas = checked_betas(self.betas)
-        # log1p and expm1 keep sigma exact where beta is below the rounding of 1 - beta
-        with np.errstate(divide="ignore"):
-            log_abar = np.cumsum(np.log1p(-betas))
-            variance = -np.expm1(log_abar)
-            log_snr = log_abar - np.log(variance)
-        tables = {  # the entry past the end is also entry -1: the clean data
-            "alpha": np.append(np.exp(0.5 * log_abar), 1.0),
-            "sigma": np.append(np.sqrt(variance), 0.0),
-            "log_snr": np.append(log_snr, np.inf),
-        }
-        alphas_cumprod = np.exp(log_abar)
-        for array in (betas, alphas_cumprod, *tables.values()):
-            array.setflags(write=False)
-        object.__setattr__(self, "betas", betas)
-        object.__setattr__(self, "alphas_cumprod", alphas_cumprod)
-        object.__setattr__(self, "_tables", tables)
-        object.__setattr__(self, "config", dict(self.config) or {"trained_betas": betas.tolist()})
-
-    @property
-    def num_train_timesteps(self) -> int:
-        """T, the length of the chain."""
-        return len(self.betas)
-
-    @property
-    def t_clean(self) -> int:  # type: ignore[override]
-        """-1: the data before any noise."""
-        return -1
-
-    @property
-    def t_first(self) -> int:  # type: ignore[override]
-        """0: after the first noising step."""
-        return 0
-
-    @property
-    def t_last(self) -> int:  # type: ignore[override]
-        """T - 1: after the last noising step."""
-        return len(self.betas) - 1
-
-    def alpha(self, t: Any) -> Any:
-        """sqrt(alpha_bar_t) for a number or an array of times."""
-        return self._evaluate("alpha", t)
-
-    def sigma(self, t: Any) -> Any:
-        """sqrt(1 - alpha_bar_t) for a number or an array of times."""
-        return self._evaluate("sigma", t)
-
-    def log_snr(self, t: Any) -> Any:
-        """log(alpha_bar_t / (1 - alpha_bar_t)); -inf at the end of a zero-terminal-SNR schedule."""
-        return self._evaluate("log_snr", t)
-
-    def time(self, log_snr: Any) -> Any:
-        """The fractional time of a log-SNR between those of T-1 and 0; +inf gives -1."""
-        wanted = np.asarray(log_snr, np.float64)
-        table = self._finite_log_snr()
-        inside = (wanted >= self._tables["log_snr"][-2]) & (wanted <= self._tables["log_snr"][0])
-        if not np.all(inside | (wanted == np.inf)):
-            low, high = self._tables["log_snr"][-2], self._tables["log_snr"][0]
-            raise ConfigError(f"log_snr={log_snr} is outside the schedule: {low:.6g} .. {high:.6g}")
-        times = np.interp(wanted, table[::-1], np.arange(len(table) - 1.0, -1.0, -1.0))
-        return _number_or_array(np.where(wanted == np.inf, -1.0, times))
-
-    def rescale_zero_terminal_snr(self) -> DiscreteSchedule:
-        """The schedule shifted and scaled so that the last step is pure noise (alpha_bar_T = 0).
-
-        Lin et al. 2024, "Common Diffusion Noise Schedules and Sample Steps are Flawed", Algorithm
-        1 (arXiv 2305.08891). It needs a v_prediction or sample model: at alpha = 0 the noise is
-        all there is, and predicting it says nothing about x_0.
-        """
-        root = self._tables["alpha"][:-1]
-        if len(root) < 2 or root[0] == root[-1]:
-            raise ConfigError("rescale_zero_terminal_snr needs at least two different noise levels")
-        root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
-        alphas = np.append(root[0] ** 2, (root[1:] / root[:-1]) ** 2)
-        config = {key: value for key, value in self.config.items() if key != "trained_betas"}
-        if config:
-            config["rescale_betas_zero_snr"] = True
-        return DiscreteSchedule(1.0 - alphas, config)
-
-    def describe(self) -> str:
-        """A few lines for people: betas, the range of noise levels, whether the end is noise."""
-        kind = self.config.get("beta_schedule", "trained betas")
-        ends = f"{self.betas[0]:.6g} .. {self.betas[-1]:.6g}"
-        return (
-            f"discrete schedule ({kind}), T = {self.num_train_timesteps}, beta {ends}, "
-            f"alpha_bar_T {self.alphas_cumprod[-1]:.3g}\n{super().describe()}"
-        )
-
-    def _evaluate(self, name: str, t: Any) -> Any:
-        table = self._tables[name]
-        if type(t) is int and -1 <= t < len(self.betas):  # the sampling loop's case
-            return float(table[t])
-        times = _checked_times(t, len(self.betas))
-        index = np.rint(times).astype(np.int64)
-        exact = index == times
-        if exact.all():
-            return _number_or_array(table[index])
-        levels = np.interp(times, np.arange(len(self.betas)), self._finite_log_snr())
-        return _number_or_array(np.where(exact, table[index], _FROM_LOG_SNR[name](levels)))
-
-    def _finite_log_snr(self) -> np.ndarray:
-        return np.clip(self._tables["log_snr"][:-1], -_LOG_SNR_LIMIT, _LOG_SNR_LIMIT)
-
-
-_FROM_LOG_SNR = {
-    "alpha": lambda level: np.sqrt(1.0 / (1.0 + np.exp(-level))),
-    "sigma": lambda level: np.sqrt(1.0 / (1.0 + np.exp(level))),
-    "log_snr": lambda level: level,
-}
 
 
 def as_float(x: Any, name: str) -> np.ndarray:
@@ -225,37 +166,34 @@ def per_image(values: Any, x: np.ndarray) -> Any:
     return values.reshape((-1,) + (1,) * (x.ndim - 1)).astype(x.dtype)
 
 
-def checked_betas(betas: Any) -> np.ndarray:
-    """A private float64 copy of betas, or a ConfigError that says what is wrong with them."""
-    try:
-        array = np.array(betas, np.float64)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"betas must be a sequence of numbers: {error}") from None
-    if array.ndim != 1 or not 1 <= array.size <= MAX_TIMESTEPS:
-        raise ConfigError(f"betas must be (T,) with 1 <= T <= {MAX_TIMESTEPS}, got {array.shape}")
-    bad = ~((array >= 0.0) & (array < 1.0))
-    bad[-1] &= array[-1] != 1.0
-    if bad.any():
-        i = int(np.argmax(bad))
-        raise ConfigError(f"betas[{i}] = {array[i]}: a beta must lie in [0, 1) (the last may be 1)")
-    if not array.any():
-        raise ConfigError("betas are all 0: such a chain adds no noise")
-    return array
-
-
-def _checked_times(t: Any, length: int) -> np.ndarray:
+def checked_times(t: Any, low: float, high: float, clean: float | None = None) -> np.ndarray:
+    """t as a float64 array; ConfigError outside of low .. high, but for the time of clean data."""
     times = np.asarray(t)
     if times.dtype.kind not in "iuf":
         raise ConfigError(f"t must be a number or an array of numbers, got {t!r:.80}")
     times = times.astype(np.float64)
-    bad = ~(((times >= 0.0) & (times <= length - 1)) | (times == -1.0))
+    bad = ~(((times >= low) & (times <= high)) | (times == clean))
     if bad.any():
         worst = times[bad].flat[0] if times.ndim else float(times)
-        raise ConfigError(
-            f"t = {worst:g} is outside the schedule: 0 .. {length - 1}, or -1 for clean data"
-        )
+        also = "" if clean is None or clean >= low else f", or {clean:g} for clean data"
+        raise ConfigError(f"t = {worst:g} is outside the schedule: {low:g} .. {high:g}{also}")
     return times
 
 
-def _number_or_array(values: np.ndarray) -> Any:
+def checked_log_snr(log_snr: Any, low: float, high: float) -> np.ndarray:
+    """log_snr as a float64 array; ConfigError outside of low .. high, but for inf (clean data)."""
+    wanted = np.asarray(log_snr)
+    if wanted.dtype.kind not in "iuf":
+        raise ConfigError(f"log_snr must be a number or an array of numbers, got {log_snr!r:.80}")
+    wanted = wanted.astype(np.float64)
+    # what was computed from the ends themselves may lie beyond them by some roundings
+    slack = 1e-12 * (1.0 + np.abs(np.where(np.isfinite(wanted), wanted, 0.0)))
+    inside = (wanted >= low - slack) & (wanted <= high + slack)
+    if not np.all(inside | (wanted == np.inf)):
+        raise ConfigError(f"log_snr={log_snr} is outside the schedule: {low:.6g} .. {high:.6g}")
+    return wanted
+
+
+def number_or_array(values: np.ndarray) -> Any:
+    """A float of a 0-d array, any other array as it is."""
     return float(values) if values.ndim == 0 else values

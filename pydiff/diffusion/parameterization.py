@@ -99,11 +99,14 @@ def combine(coefficients: tuple[Any, ...], arrays: tuple[np.ndarray, ...]) -> np
         images = like.shape[0]
         factors = [np.broadcast_to(_row(c, like), images) for c in factors]
         return backend.linear_combination(np.stack(factors), terms)
-    return backend.linear_combination(np.array(factors)[:, None], terms)
+    return backend.linear_combination(factors, terms)
 
 
 def _row(c: Any, x: np.ndarray) -> Any:
-    return c if isinstance(c, float) else per_image(c, x).reshape(-1)
+    if isinstance(c, float):
+        return c
+    per_image(c, x)  # raises where the shapes do not fit
+    return np.asarray(c, np.float64)
 
 
 def _any_zero(values: Any) -> bool:

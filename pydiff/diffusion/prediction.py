@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,12 @@ class Prediction:
         prediction._linear, prediction._threshold = (*coefficients, output), threshold
         return prediction
 
+    def replace(self, **changes: Any) -> Prediction:
+        """A copy with other values of the constructor's arguments."""
+        names = ("x", "x0", "raw_x0", "alpha", "sigma", "variance", "other_eps")
+        kept = {name: getattr(self, name) for name in names if name not in changes}
+        return Prediction(**kept, **changes)
+
     @property
     def raw_x0(self) -> np.ndarray:
         """x_0 as the model has it."""
@@ -80,6 +87,11 @@ class Prediction:
     def eps(self) -> np.ndarray:
         """The noise, of the raw x_0: x_t = alpha raw_x0 + sigma eps."""
         return self.noise_for(self.raw_x0) if self.other_eps is None else self.other_eps
+
+    @property
+    def thresholded(self) -> bool:
+        """Whether x0 may differ from raw_x0."""
+        return self._threshold is not None or (self._linear is None and self.x0 is not self.raw_x0)
 
     @property
     def source(self) -> np.ndarray:

@@ -77,6 +77,15 @@ def first_step(
     return math.copysign(min(100.0 * abs(h), bound, abs(t_end - t)), h)
 
 
+def check_budget(wanted: int, max_evaluations: int, t: float) -> None:
+    """Raises ConfigError if `wanted` evaluations are more than allowed."""
+    if wanted > max_evaluations:
+        raise ConfigError(
+            f"max_evaluations = {max_evaluations} were used up at t = {t:g}; allow more of them or "
+            "larger rtol and atol"
+        )
+
+
 def check_progress(t: float, h: float) -> None:
     """Raises NonFiniteError if t + h is no longer different from t."""
     if not abs(h) > 4.0 * np.spacing(abs(t)):
@@ -105,11 +114,7 @@ def integrate(
     slope = f(t0, y)
     t, h, used = t0, first_step(f, t0, y, t1, slope, rtol, atol), 2
     while t != t1:
-        if used + EVALUATIONS > max_evaluations:
-            raise ConfigError(
-                f"max_evaluations = {max_evaluations} were used up at t = {t:g}, between {t0:g} "
-                f"and {t1:g}; allow more of them or larger rtol and atol"
-            )
+        check_budget(used + EVALUATIONS, max_evaluations, t)
         h = math.copysign(min(abs(h), abs(t1 - t)), h)
         check_progress(t, h)
         last = abs(t1 - t) <= abs(h)

@@ -13,14 +13,14 @@ from .atomic import atomic_write
 MAX_CONFIG_BYTES = 1 << 20
 
 
-def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The JSON object in the file `path`.
+def read_config(path: str | os.PathLike[str], infinities: bool = False) -> dict[str, Any]:
+    """The JSON object in the file `path`; infinities: accept Infinity, as Python writes it.
 
     Raises ConfigError if the file is missing, larger than 1 MiB, not UTF-8 JSON, not an object, or
-    holds a key twice, NaN, an infinity, or nesting too deep to parse.
+    holds a key twice, NaN, an infinity (without `infinities`), or nesting too deep to parse.
     """
     content = read_limited(Path(path), MAX_CONFIG_BYTES, ConfigError)
-    return parse_object(content, str(path), ConfigError)
+    return parse_object(content, str(path), ConfigError, infinities)
 
 
 def write_config(path: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
@@ -51,7 +51,9 @@ def read_limited(path: Path, limit: int, error: type[PydiffError]) -> bytes:
     return content
 
 
-def parse_object(content: bytes, where: str, error: type[PydiffError]) -> dict[str, Any]:
+def parse_object(
+    content: bytes, where: str, error: type[PydiffError], infinities: bool = False
+) -> dict[str, Any]:
     """Strict JSON: one object, no key twice, no NaN; raises `error` with a message from `where`."""
     import json
 
@@ -64,6 +66,8 @@ def parse_object(content: bytes, where: str, error: type[PydiffError]) -> dict[s
         return result
 
     def constant(name: str) -> Any:
+        if infinities and name != "NaN":
+            return float(name)
         raise ValueError(f"{name} is not JSON")
 
     try:

@@ -17,12 +17,14 @@ from .layers import (
     seed_dropout,
 )
 from .lr import LearningRate
+from .mlp import MLP
 from .module import Module, ModuleList, Parameter, first_nonfinite
 from .optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm, clip_scale, grad_norm
 from .unet import UNet2D
 
 __all__ = [
     "EMA",
+    "MLP",
     "SGD",
     "Activation",
     "Adam",

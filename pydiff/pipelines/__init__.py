@@ -2,6 +2,6 @@
 
 from .builtin import digits
 from .pipeline import Pipeline
-from .scheduler_config import SchedulerConfig, read_scheduler, write_scheduler
+from .scheduler_config import scheduler_for, write_scheduler
 
-__all__ = ["Pipeline", "SchedulerConfig", "digits", "read_scheduler", "write_scheduler"]
+__all__ = ["Pipeline", "digits", "scheduler_for", "write_scheduler"]

@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,21 @@ from typing import Any
 import numpy as np
 
 from ..data import denormalise
-from ..diffusion import Denoiser, DiscreteSchedule
+from ..diffusion import DiscreteSchedule
 from ..errors import ConfigError
 from ..io import read_config, write_config
 from ..nn import UNet2D
 from ..plan import Plan
-from ..samplers import DDIM, DDPM, Sampler, grids, make_sampler, sample
+from ..random import normal
+from ..samplers import DDIM, DDPM, Sampler, make_sampler, sample
+from ..samplers.base import Predictor
+from ..schedulers import SCHEDULERS, Scheduler, from_config
 from .plans import ModelPlans
-from .scheduler_config import SchedulerConfig, read_scheduler, write_scheduler
+from .scheduler_config import scheduler_for, write_scheduler
 from .stored import StoredModel
 
-PIPELINES = ("DDPMPipeline", "DDIMPipeline")
+# Pipelines of diffusers that are a U-Net and a scheduler; those of other schedulers are DDPM's.
+PIPELINES = ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline", "ScoreSdeVePipeline")
 BATCH = 64
 MAX_ARENA = 64 << 20
 
@@ -34,16 +39,21 @@ class Pipeline:
     """An unconditional or class-conditional image model, ready to sample.
 
     model: a `nn.UNet2D`, put into evaluation mode. schedule: the DiscreteSchedule it was trained
-    with. settings: the other fields of `SchedulerConfig`: prediction, clip, variance, spacing, ...
+    with, or a whole Scheduler. settings: with a schedule, the other arguments of
+    `scheduler_config.scheduler_for`: prediction, clip, variance, spacing, class_name, ...
     Nothing changes between calls, so threads may share one.
     """
 
-    def __init__(self, model: UNet2D, schedule: DiscreteSchedule, **settings: Any) -> None:
-        self._start(model.eval(), None, SchedulerConfig(schedule, **settings))
-
-    def _start(
-        self, network: UNet2D, stored: StoredModel | None, scheduler: SchedulerConfig
+    def __init__(
+        self, model: UNet2D, schedule: DiscreteSchedule | Scheduler, **settings: Any
     ) -> None:
+        if not isinstance(schedule, Scheduler):
+            schedule = scheduler_for(schedule, **settings)
+        elif settings:
+            raise ConfigError(f"{', '.join(settings)}: the scheduler has its own settings")
+        self._start(model.eval(), None, schedule)
+
+    def _start(self, network: UNet2D, stored: StoredModel | None, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
         self._network = network
         self._stored = stored  # where the network's weights are, while it has none itself
@@ -65,7 +75,8 @@ class Pipeline:
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> Pipeline:
-        """Load a DDPM or DDIM pipeline as diffusers writes it; no network, nothing is executed.
+        """Load a pipeline of a U-Net and a scheduler as diffusers writes it, with any scheduler of
+        `schedulers.SCHEDULERS`; no network, nothing is executed.
 
         folder: `model_index.json`, `unet/` and `scheduler/`, or everything in the folder itself
         (config.json, weights and scheduler_config.json), as old repositories have it.
@@ -81,7 +92,7 @@ class Pipeline:
             raise ConfigError(f"{root}: holds neither model_index.json nor config.json")
         path = _part(root, "scheduler") / "scheduler_config.json"
         pipeline = cls.__new__(cls)
-        scheduler, stored = read_scheduler(path), StoredModel(_part(root, "unet"))
+        scheduler, stored = from_config(path), StoredModel(_part(root, "unet"))
         pipeline._start(stored.network, stored, scheduler)
         return pipeline
 
@@ -93,8 +104,9 @@ class Pipeline:
         self.model.save_pretrained(root / "unet")
         write_scheduler(root / "scheduler" / "scheduler_config.json", self.scheduler)
         name = self.scheduler.class_name
+        pipeline = name.replace("Scheduler", "Pipeline")
         index = {
-            "_class_name": name.replace("Scheduler", "Pipeline"),
+            "_class_name": pipeline if pipeline in PIPELINES else PIPELINES[0],
             "unet": ["diffusers", "UNet2DModel"],
             "scheduler": ["diffusers", name],
         }
@@ -142,20 +154,22 @@ class Pipeline:
             size //= 2
         return size
 
-    def denoiser(self, class_labels: np.ndarray | None = None) -> Denoiser:
-        """(x, t) -> x_0 for samplers; class_labels (N,) go with each x (N, H, W, C)."""
-        return self._denoiser(self.model, class_labels)
+    def denoiser(self, class_labels: np.ndarray | None = None, steps: int = 50) -> Predictor:
+        """(x, t) -> x_0 for samplers; class_labels (N,) go with each x (N, H, W, C). In a run of
+        that many steps the model is told the scheduler's own timesteps."""
+        return self._denoiser(self.model, class_labels, steps)
 
-    def _denoiser(self, model: Callable[..., Any], class_labels: np.ndarray | None) -> Denoiser:
+    def _denoiser(
+        self, model: Callable[..., Any], class_labels: np.ndarray | None, steps: int
+    ) -> Predictor:
         labelled = model if class_labels is None else partial(model, class_labels=class_labels)
-        settings = self.scheduler
-        return Denoiser(labelled, settings.schedule, settings.prediction, settings.clip)
+        return self.scheduler.denoiser(labelled, steps)
 
     def __call__(
         self,
         num_images: int = 1,
         num_inference_steps: int = 50,
-        sampler: str | Sampler = "ddim",
+        sampler: str | Sampler | None = None,
         seed: int = 0,
         class_labels: int | Sequence[int] | np.ndarray | None = None,
         eta: float | None = None,
@@ -172,7 +186,9 @@ class Pipeline:
             as many as keep a plan's intermediate results within 64 MiB, at most 64.
         class_labels: one for all or one each, 0 <= label < num_classes; by default a
             class-conditional model gets 0, 1, 2, ... in turn, by image number.
-        eta: of DDIM, in [0, 1]; only together with sampler="ddim".
+        sampler: by default the scheduler's own, but DDIM in place of DDPM, which needs many more
+            steps; else a name or an object of `samplers`.
+        eta: of the samplers that have it, as DDIM, in [0, 1].
         compile: evaluate the model by a compiled plan, kept for later calls with as many images; it
             is made anew when the weights have changed. The images are the same without.
         callback: (step, t, x, x0) after each step of each batch; False ends the run, and the
@@ -185,20 +201,23 @@ class Pipeline:
             batch_size = self._usual_batch(num_images, compile)
         _check_count("batch_size", batch_size)
         labels = self._labels(class_labels, num_images, first_image)
-        grid = self.grid(num_inference_steps, sampler)
+        chosen = self.sampler(sampler, eta)
+        grid = self.grid(num_inference_steps, chosen)
         watch = _Stop(callback)
         batches = []
         for begin in range(0, num_images, batch_size):
             count = min(batch_size, num_images - begin)
             part = None if labels is None else labels[begin : begin + count]
             shape = (count, *self.image_shape)
+            model = self._evaluator(shape, compile)
             batches.append(
                 sample(
-                    self._denoiser(self._evaluator(shape, compile), part),
+                    self._denoiser(model, part, num_inference_steps),
                     shape,
-                    self._sampler(sampler, eta),
+                    chosen,
                     grid=grid,
                     seed=seed,
+                    x_init=self._start_at(shape, num_inference_steps, seed, first_image + begin),
                     callback=watch,
                     progress=progress,
                     first_image=first_image + begin,
@@ -208,24 +227,35 @@ class Pipeline:
                 break
         return denormalise(np.concatenate(batches))
 
-    def grid(self, steps: int, sampler: str | Sampler = "ddim") -> list[Any]:
-        """The times of a run of that many steps, as the scheduler's settings have it."""
-        settings, spacing = self.scheduler, self.scheduler.spacing
-        rule: Any = spacing
-        if spacing == "leading":
-            rule = partial(grids.leading, offset=settings.steps_offset)
-        times = grids.make_grid(settings.schedule, steps, rule)
-        if isinstance(make_sampler(sampler), DDIM) and not settings.set_alpha_to_one:
-            # the last step ends at the least noisy level instead of at clean data
-            return [t for t in times[:-1] if t > 0] + [0]
-        return times
+    def grid(self, steps: int, sampler: str | Sampler | None = None) -> list[Any]:
+        """The times of a run of that many steps, as the scheduler has them; with another sampler
+        than its own, the run ends at clean data, wherever the scheduler's own would."""
+        times = self.scheduler.grid(steps)
+        own = self.sampler(sampler).name == self.scheduler.sampler.name
+        return times if own else [*times[:-1], self.scheduler.schedule.t_clean]
 
-    def _sampler(self, sampler: str | Sampler, eta: float | None) -> Sampler:
-        if eta is not None:
-            if sampler != "ddim":
-                raise ConfigError(f'eta = {eta!r} is an option of sampler="ddim" alone')
-            return DDIM(eta=eta)
-        return DDPM(self.scheduler.variance) if sampler == "ddpm" else make_sampler(sampler)
+    def sampler(self, sampler: str | Sampler | None = None, eta: float | None = None) -> Sampler:
+        """The sampler that a call with these arguments uses."""
+        own = self.scheduler.sampler
+        if sampler is None:
+            chosen = DDIM() if isinstance(own, DDPM) else own
+        else:
+            chosen = own if sampler == own.name else make_sampler(sampler)
+        if eta is None:
+            return chosen
+        if not hasattr(chosen, "eta"):
+            raise ConfigError(f"eta = {eta!r}, but {chosen.name} has no eta; leave it out")
+        return replace(chosen, eta=eta)  # type: ignore[type-var]
+
+    def _start_at(
+        self, shape: tuple[int, ...], steps: int, seed: int, first_image: int
+    ) -> np.ndarray | None:
+        """Noise of the standard deviation that the scheduler starts with; None for 1."""
+        std = self.scheduler.initial_std(steps)
+        if std == 1.0:
+            return None
+        x = normal(seed, shape, stream="init", first_image=first_image, dtype=np.float32)
+        return x * np.float32(std)
 
     def _labels(self, labels: Any, num_images: int, first_image: int) -> np.ndarray | None:
         classes = self.num_classes
@@ -268,7 +298,7 @@ def _check_model_index(path: Path) -> None:
         raise ConfigError(f"{path}: _class_name = {name!r}; pydiff knows {', '.join(PIPELINES)}")
     known = {
         "unet": [["diffusers", "UNet2DModel"]],
-        "scheduler": [["diffusers", "DDPMScheduler"], ["diffusers", "DDIMScheduler"]],
+        "scheduler": [["diffusers", name] for name in SCHEDULERS],
     }
     for key, value in index.items():
         if key.startswith("_") or value == [None, None]:

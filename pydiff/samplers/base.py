@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ..diffusion.noise_schedule import NoiseSchedule
+from ..diffusion.denoiser import Predictor as Predictor
 from ..diffusion.prediction import Prediction
 
 Noise = Callable[[], np.ndarray]
-
-
-class Predictor(Protocol):
-    """The part of a Denoiser that samplers use; guidance wrappers offer the same."""
-
-    @property
-    def schedule(self) -> NoiseSchedule:
-        """alpha, sigma and log-SNR at any time."""
-
-    def predict(self, x: np.ndarray, t: float) -> Prediction:
-        """x_0 and the noise at x (N, ...), time t."""
 
 
 class Step(NamedTuple):
@@ -47,11 +36,13 @@ class Sampler:
     name: the key in SAMPLERS. paper: author, year, title, arXiv number, equation or algorithm.
     adaptive: whether it chooses its own steps between the times of the grid, which by default are
     then only the first and the last one.
+    inverse: whether it goes from data to noise: the loop then walks the grid from its end.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     adaptive: ClassVar[bool] = False
+    inverse: ClassVar[bool] = False
 
     @property
     def order(self) -> int:
@@ -75,7 +66,8 @@ class Sampler:
     def step(
         self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise
     ) -> Step:
-        """One step of x (N, ...), float32 or float64, from time t to t_next, which is less noisy.
+        """One step of x (N, ...), float32 or float64, from time t to t_next, which is less noisy
+        (of an inverse sampler noisier).
 
         t_next is `schedule.t_clean` in a step that ends at the data. noise() draws a fresh standard
         normal array like x; it is called only where noise enters.

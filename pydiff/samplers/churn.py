@@ -52,7 +52,8 @@ class Churned(Sampler):
         here = level(schedule, t)
         if not self.s_tmin <= here.ratio <= self.s_tmax or math.isinf(here.ratio):
             return x, t
-        there = level_at(schedule, here.half_log_snr - math.log1p(gamma))
+        noisiest = 0.5 * schedule.log_snr(schedule.t_last)
+        there = level_at(schedule, max(here.half_log_snr - math.log1p(gamma), noisiest))
         added = there.ratio**2 - here.ratio**2
         if added <= 0.0:
             return x, t

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..diffusion.process import posterior, transition
-from ..errors import ConfigError
+from ..diffusion.process import posterior
+from ..diffusion.variance import check_variance, reverse_std
 from .base import Noise, Predictor, Sampler, Step
 
 
@@ -17,10 +16,12 @@ from .base import Noise, Predictor, Sampler, Step
 class DDPM(Sampler):
     """x_s ~ N(mean of q(x_s | x_t, x_0), variance) with the predicted x_0, s < t.
 
-    variance: "fixed_small", the variance of that posterior, exact for data at one point; or
-    "fixed_large", that of q(x_t | x_s), exact for N(0, I) data. Between any two times of the grid
-    the posterior is the one for just that pair. The step onto clean data adds no noise (line 3);
-    diffusers' fixed_large adds some there if that step starts at t > 0, as under trailing.
+    variance: "fixed_small", the variance of that posterior, exact for data at one point;
+    "fixed_large", that of q(x_t | x_s), exact for N(0, I) data; "learned" or "learned_range", what
+    the network gives (see `diffusion.variance.reverse_std`; the Denoiser needs learned_variance).
+    Between any two times of the grid the posterior is the one for just that pair. The step onto
+    clean data adds no noise (line 3); diffusers adds some there, under all but fixed_small, if that
+    step starts at t > 0, as under trailing.
     """
 
     variance: str = "fixed_small"
@@ -33,8 +34,7 @@ class DDPM(Sampler):
     order: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if self.variance not in ("fixed_small", "fixed_large"):
-            raise ConfigError(f"variance = {self.variance!r}; allowed: fixed_small, fixed_large")
+        check_variance(self.variance)
 
     @property
     def stochastic(self) -> bool:
@@ -49,8 +49,6 @@ class DDPM(Sampler):
         mean = posterior(denoiser.schedule, t_next, t)
         if mean.variance == 0.0:
             return Step(p.mix(mean.from_x0, 0.0, (mean.from_x, x)), p)
-        variance = mean.variance
-        if self.variance == "fixed_large":
-            variance = transition(denoiser.schedule, t_next, t).variance
-        drawn = (math.sqrt(variance), noise())
+        std, z = reverse_std(self.variance, denoiser.schedule, t_next, t, p.variance), noise()
+        drawn = (std, z) if isinstance(std, float) else (1.0, std * z)
         return Step(p.mix(mean.from_x0, 0.0, (mean.from_x, x), drawn), p)

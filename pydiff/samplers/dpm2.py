@@ -58,12 +58,8 @@ class DPM2Ancestral(Ancestral):
         "Crowson 2022, k-diffusion, sample_dpm_2_ancestral; midpoint of Lu et al. 2022, "
         "DPM-Solver, arXiv 2206.00927, Algorithm 1"
     )
+    order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 2
-
-    @property
-    def order(self) -> int:
-        """2 without noise, else weak order 1."""
-        return 1 if self.eta else 2
 
     def step(
         self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise

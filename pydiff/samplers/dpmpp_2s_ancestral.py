@@ -25,12 +25,8 @@ class DPMpp2SAncestral(Ancestral):
         "Lu et al. 2022, DPM-Solver++, arXiv 2211.01095, Algorithm 1 with r = 1/2; ancestral noise "
         "of Crowson 2022, k-diffusion, sample_dpmpp_2s_ancestral"
     )
+    order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 2
-
-    @property
-    def order(self) -> int:
-        """2 without noise, else weak order 1."""
-        return 1 if self.eta else 2
 
     def step(
         self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise

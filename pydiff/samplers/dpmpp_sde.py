@@ -30,7 +30,7 @@ class DPMppSDE(Ancestral):
 
     name: ClassVar[str] = "dpmpp_sde"
     paper: ClassVar[str] = (
-        "Lu et al. 2022, DPM-Solver++, arXiv 2211.01095, section 5 (SDE-DPM-Solver++); Crowson "
+        "Lu et al. 2022, DPM-Solver++, arXiv 2211.01095, SDE-DPM-Solver++; Crowson "
         "2022, k-diffusion, sample_dpmpp_sde with r = 1/2"
     )
     evaluations: ClassVar[int] = 2
@@ -41,8 +41,8 @@ class DPMppSDE(Ancestral):
 
     @property
     def order(self) -> int:
-        """2 without noise, else weak order 1."""
-        return 1 if self.eta else 2
+        """2, or weak order 1 where the two draws are independent."""
+        return 2 if self.brownian or self.eta == 0.0 else 1
 
     def step(
         self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise

@@ -21,6 +21,9 @@ class Ancestral(Sampler):
     eta: the standard deviation of that noise, in units of that of q(x_s | x_t, x_0), and at most
     sigma; 0 is deterministic, 1 has the variance of DDPM's posterior. s_noise: a factor for the
     noise alone.
+
+    Raising the level again is the forward process itself and exact in distribution, so the weak
+    order is that of the step down.
     """
 
     eta: float = 1.0

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import backend, random
+from ..diffusion.denoiser import Pullback
+from ..diffusion.guidance import linearize
 from ..diffusion.noise_schedule import NOISY_ENOUGH, NoiseSchedule, as_float
 from ..diffusion.prediction import Prediction
 from ..errors import ConfigError, NonFiniteError, ShapeError
@@ -27,7 +29,7 @@ def sample(
     shape: Sequence[int] | None = None,
     sampler: str | Sampler = "ddim",
     steps: int = 50,
-    spacing: str | Spacing = "leading",
+    spacing: str | Spacing | None = None,
     grid: Sequence[float] | np.ndarray | None = None,
     seed: int = 0,
     x_init: np.ndarray | None = None,
@@ -38,11 +40,14 @@ def sample(
 ) -> np.ndarray:
     """Run a sampler from noise to data and return x_0, (N, ...) as in `shape`.
 
+    An inverse sampler (ddim_inverse) runs from the data x_init to noise, over the same grid.
+
     denoiser: a `Denoiser` (or a guidance wrapper of one).
     shape: (N, ...), usually (N, H, W, C); may be left out with x_init.
     sampler: a name in `samplers.SAMPLERS`, or an object such as `samplers.DDIM(eta=0.5)`.
     steps, spacing: the number of grid times and a name in `samplers.GRIDS`, or a callable
-        (schedule, steps) -> decreasing times, e.g. `partial(grids.leading, offset=1)`.
+        (schedule, steps) -> decreasing times, e.g. `partial(grids.leading, offset=1)`; by default
+        "leading" for a chain of timesteps, else the schedule's `usual_spacing`.
     grid: explicit decreasing times, the last one is where it ends (-1 is the clean data of a
         discrete schedule); replaces steps and spacing.
     seed, first_image: 0 <= seed < 2**64. All noise is keyed by (seed, image index, step, element),
@@ -71,6 +76,10 @@ def sample(
     times = make_grid(denoiser.schedule, steps, spacing, grid)
     if chosen.adaptive and grid is None:
         times = [times[0], times[-1]]
+    if chosen.inverse:
+        times.reverse()
+        if x_init is None:
+            raise ConfigError(f"{chosen.name} goes from data to noise; pass the data as x_init")
     if callback is not None and not callable(callback):
         raise ConfigError(f"callback must be callable, got {type(callback).__name__}")
     x = _initial(denoiser.schedule, times[0], shape, x_init, seed, first_image)
@@ -103,11 +112,17 @@ class _Guarded:
     def __init__(self, denoiser: Predictor, sampler: Sampler) -> None:
         self.schedule = denoiser.schedule
         self.step = 0
-        self._predict = denoiser.predict
+        self._denoiser = denoiser
         self._sampler = sampler
 
     def predict(self, x: np.ndarray, t: float) -> Prediction:
-        prediction = self._predict(x, t)
+        return self._checked(self._denoiser.predict(x, t), t)
+
+    def linearize(self, x: np.ndarray, t: float) -> tuple[Prediction, Pullback]:
+        prediction, pull = linearize(self._denoiser, x, t)
+        return self._checked(prediction, t), pull
+
+    def _checked(self, prediction: Prediction, t: float) -> Prediction:
         _check_finite(prediction.source, "the model's prediction", self._sampler, self.step, t)
         return prediction
 
@@ -164,7 +179,10 @@ def _initial(
             stacklevel=3,
         )
     x = random.normal(seed, wanted, stream="init", first_image=first_image, dtype=np.float32)
-    return x if schedule.prior_std == 1.0 else x * schedule.prior_std
+    if schedule.prior_std == 1.0:
+        return x
+    # prior_std belongs to t_last; a grid that starts below it starts with that much less noise
+    return x * (schedule.prior_std * (schedule.sigma(t) / schedule.sigma(schedule.t_last)))
 
 
 def _x0(said: Prediction | np.ndarray) -> np.ndarray:

@@ -24,8 +24,8 @@ def implied_noise(p: Prediction) -> np.ndarray:
 
 def move(p: Prediction, alpha: float, sigma: float) -> np.ndarray:
     """alpha x_0 + sigma eps: the prediction p at another level. A step of Euler, or of DDIM."""
-    if p.other_eps is not None:
-        return combine((alpha, sigma), (p.x0, p.other_eps))
+    if p.other_eps is not None or not p.thresholded:
+        return p.mix(alpha, sigma)
     kept = sigma / p.sigma
     return combine((kept, alpha - kept * p.alpha), (p.x, p.x0))
 
@@ -44,11 +44,19 @@ def ancestral(start: Level, end: Level, eta: float) -> tuple[float, float]:
 def midpoint(schedule: NoiseSchedule, start: Level, end: Level, down: float) -> Level:
     """The level halfway in log(sigma / alpha) from `start` to (alpha of `end`, down), down > 0.
 
-    Where alpha = 0 at the start there is no such level: then halfway in time.
+    Where alpha = 0 at the start there is no such level: then halfway in time. Otherwise it is not
+    beyond `end` (where it lies if eta = 1), unless the model sees such levels.
     """
     if math.isinf(start.half_log_snr):
         return level(schedule, 0.5 * (start.t + end.t))
-    return level_at(schedule, 0.5 * (start.half_log_snr + math.log(end.alpha / down)))
+    half = 0.5 * (start.half_log_snr + math.log(end.alpha / down))
+    least_noisy = 0.5 * schedule.log_snr(schedule.t_first)
+    return level_at(schedule, min(half, max(end.half_log_snr, least_noisy)))
+
+
+def carried(start: Level, end: Level) -> float:
+    """The factor of x where only the scale of the signal changes; of the noise where alpha = 0."""
+    return end.alpha / start.alpha if start.alpha > 0.0 else end.sigma / start.sigma
 
 
 def ends(
@@ -62,3 +70,9 @@ def ends(
 def ask_midway(denoiser: Predictor, p: Prediction, middle: Level) -> Prediction:
     """The prediction at the middle of a step, reached by a step of Euler."""
     return denoiser.predict(move(p, middle.alpha, middle.sigma), middle.t)
+
+
+def level_before(schedule: NoiseSchedule, t: float) -> Level:
+    """The level of t, or where that is clean data the least noisy one that the model sees."""
+    end = level(schedule, t)
+    return end if end.sigma > 0.0 else level(schedule, schedule.t_first)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from ..errors import ConfigError
 from .base import Sampler
+from .consistency import Consistency
 from .ddim import DDIM
+from .ddim_inverse import DDIMInverse
 from .ddpm import DDPM
 from .deis import DEIS
 from .dpm2 import DPM2, DPM2Ancestral
+from .dpm_adaptive import DPMAdaptive
 from .dpm_solver import DPMSolver
 from .dpmpp_2s_ancestral import DPMpp2SAncestral
 from .dpmpp_multistep import DPMpp2M, DPMpp2MSDE, DPMpp3M, DPMpp3MSDE
@@ -17,9 +20,15 @@ from .euler import Euler
 from .euler_ancestral import EulerAncestral
 from .heun import Heun
 from .ipndm import IPNDM
+from .langevin import AnnealedLangevin, Langevin
+from .lcm import LCM
 from .lms import LMS
+from .ode import ODE
 from .pndm import PNDM
+from .predictor_corrector import PredictorCorrector
 from .sa_solver import SASolver
+from .sde import EulerMaruyama, ReverseDiffusion
+from .tcd import TCD
 from .unipc import UniPC
 
 _CLASSES: tuple[type[Sampler], ...] = (
@@ -32,6 +41,17 @@ _CLASSES: tuple[type[Sampler], ...] = (
     DPM2Ancestral,
     DPMpp2SAncestral,
     DPMppSDE,
+    DPMAdaptive,
+    ODE,
+    DDIMInverse,
+    Langevin,
+    AnnealedLangevin,
+    EulerMaruyama,
+    ReverseDiffusion,
+    PredictorCorrector,
+    LCM,
+    TCD,
+    Consistency,
     DPMSolver,
     DPMpp2M,
     DPMpp2MSDE,

@@ -2,7 +2,7 @@
 
 from .config import TrainConfig
 from .metrics import MetricsLog
-from .plots import plotting_available, save_loss_curve
+from .plots import save_loss_curve
 from .trainer import Trainer, clear_run
 
 __all__ = [
@@ -10,6 +10,5 @@ __all__ = [
     "TrainConfig",
     "Trainer",
     "clear_run",
-    "plotting_available",
     "save_loss_curve",
 ]

@@ -1,32 +1,21 @@
-"""The loss curve as a picture; matplotlib is optional and asked for only here."""
+"""The loss curve as a picture."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-
-def plotting_available() -> bool:
-    """True if matplotlib can be imported."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        return False
-    return True
+from ..io.figure import new_figure
 
 
 def save_loss_curve(records: list[dict[str, Any]], path: str | os.PathLike[str]) -> None:
     """Draw loss over step (logarithmic axis) from metrics records to an image file.
 
-    Raises ImportError without matplotlib; see `plotting_available`.
+    Raises ImportError without matplotlib; see `io.figure`.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     steps = [record["step"] for record in records]
     losses = [record["loss"] for record in records]
-    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7, 4)
     axes = figure.add_subplot()
     axes.plot(steps, losses, color="#9ecae1", linewidth=1, label="mean between log lines")
     axes.plot(steps, _smoothed(losses), color="#08519c", linewidth=1.8, label="running mean")

@@ -16,6 +16,7 @@ import numpy as np
 from .. import ops
 from ..diffusion import DiscreteSchedule, training_target
 from ..errors import ConfigError, NonFiniteError
+from ..io.figure import plotting_available
 from ..nn import (
     EMA,
     AdamW,
@@ -31,7 +32,7 @@ from .checkpoint import list_checkpoints, newest_checkpoint, save_checkpoint
 from .config import TrainConfig
 from .interrupt import InterruptGuard
 from .metrics import MetricsLog
-from .plots import plotting_available, save_loss_curve
+from .plots import save_loss_curve
 from .progress import Progress
 from .snapshots import save_samples
 from .state import Identity, State, read_state, schedule_hash, with_arrays, write_state

@@ -276,6 +276,20 @@ def test_bench_measures(capsys, model):
         assert result["batch"] == 2 and result["repeats"] == 1
 
 
+def test_bench_grades_samplers_and_writes_a_page(capsys):
+    pytest.importorskip("matplotlib")
+    command = ["bench", "samplers", "--quick", "--only", "ddim", "ddpm"]
+    result = run_json(capsys, *command, "--markdown", "page.md", "--picture", "page.png")
+    assert result["passed"] and [row["name"] for row in result["samplers"]] == ["ddim", "ddpm"]
+    page = Path("page.md").read_text()
+    assert "| `ddim` | 1 | 1.00 | 1 | no |" in page and "page.png" in page and "arXiv" in page
+    assert Path("page.png").stat().st_size > 0
+    assert main(command) == 0
+    assert "ddpm" in capsys.readouterr().out
+    assert main(["bench", "samplers", "--only", "euler_b"]) == 1
+    assert "euler_b" in capsys.readouterr().err
+
+
 def test_gradcheck_passes_and_prints_a_table(capsys):
     result = run_json(capsys, "gradcheck", "--shapes", 1, "silu", "linear")
     assert result["passed"] and [row["op"] for row in result["ops"]] == ["silu", "linear"]

@@ -84,3 +84,15 @@ def test_combine_skips_zero_terms() -> None:
 def test_levels_that_do_not_fit_the_batch_are_errors() -> None:
     with pytest.raises(ShapeError, match=r"\(3,\)"):
         to_x0("epsilon", EPS, X0, np.ones(3), np.ones(3))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_combinations_take_a_coefficient_per_image(dtype) -> None:
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((3, 4, 2)).astype(dtype) for _ in range(2))
+    c = np.array([0.5, -1.0, 2.0])
+    combined = combine((c, 0.25, 0.0), (x, y, y))
+    assert combined.dtype == dtype
+    np.testing.assert_allclose(combined, c[:, None, None] * x + 0.25 * y, rtol=1e-6, atol=1e-6)
+    with pytest.raises(ShapeError, match="t has shape"):
+        combine((c[:2], 0.25), (x, y))

@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from pydiff.diffusion import schedules
 from pydiff.errors import ConfigError
 
-NAMED = [schedules.linear, schedules.scaled_linear, schedules.cosine, schedules.sigmoid]
+NAMED = [
+    schedules.linear,
+    schedules.scaled_linear,
+    schedules.cosine,
+    schedules.sigmoid,
+    schedules.exp,
+]
 EXACT = settings(derandomize=True, deadline=None, max_examples=60)
 
 
@@ -140,7 +146,7 @@ def test_config_defaults_are_those_of_diffusers() -> None:
     np.testing.assert_array_equal(schedules.from_config({}).betas, schedules.linear().betas)
 
 
-@pytest.mark.parametrize("name", ["laplace", "", None, 3])
+@pytest.mark.parametrize("name", ["laplacian", "", None, 3])
 def test_unknown_schedules_are_errors_that_list_the_known(name: Any) -> None:
     with pytest.raises(ConfigError, match="squaredcos_cap_v2"):
         schedules.from_config({"beta_schedule": name})

@@ -88,6 +88,7 @@ REFUSED = {
     "sum_of_squares": ([zeros(4)[::2]],),
     "linear_combination": ([zeros(3), zeros(4)], np.ones((2, 1)), zeros(3)),
     "linear_combination, c": ([zeros(3), zeros(3)], np.ones((2, 2)), zeros(3)),
+    "linear_combination, numbers": ([zeros(3), zeros(3)], [1.0], zeros(3)),
     "linear_combination, nothing": ([], np.ones((0, 1)), zeros(3)),
     "normal": (zeros(3), 0, 0, 0, 0),
     "normal, images": (zeros(2, 3), 0, 2**32 - 1, 0, 0),

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,6 +37,24 @@ def test_set_num_threads():
     for n in (0, -1, 1025):
         with pytest.raises(ValueError, match="1 to 1024"):
             _native.set_num_threads(n)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_woken_threads_may_use_every_processor_again():
+    """The pool keeps a thread off its waker's processor only until it is awake."""
+
+    def masks() -> list[set[int]]:
+        return [os.sched_getaffinity(int(thread)) for thread in os.listdir("/proc/self/task")]
+
+    _native.set_num_threads(3)
+    for _ in range(3):
+        digest("matmul", np.float32)
+        time.sleep(0.05)  # the pool's threads fall asleep
+    digest("matmul", np.float32)
+    end = time.monotonic() + 5
+    while any(mask != os.sched_getaffinity(0) for mask in masks()) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert all(mask == os.sched_getaffinity(0) for mask in masks())
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_round_trip_samples_the_same_images(tmp_path, labelled):
     again = Pipeline.from_pretrained(tmp_path)
     np.testing.assert_array_equal(again(3, 4, seed=1), labelled(3, 4, seed=1))
     assert again.model_hash() == labelled.model_hash()
-    assert again.scheduler.to_dict() == labelled.scheduler.to_dict()
+    assert again.scheduler.to_config() == labelled.scheduler.to_config()
 
 
 def test_images_are_float32_in_unit_range(labelled):
@@ -74,15 +74,11 @@ def test_eta_is_passed_to_ddim(labelled):
 def test_grid_follows_the_scheduler():
     assert make(spacing="leading", steps_offset=1).grid(4) == [31, 21, 11, 1, -1]
     assert make().grid(4) == [39, 29, 19, 9, -1]
-    assert make(spacing="leading", set_alpha_to_one=False, steps_offset=1).grid(4) == [
-        31,
-        21,
-        11,
-        1,
-        0,
-    ]
-    assert make(spacing="leading", set_alpha_to_one=False).grid(4) == [30, 20, 10, 0]
-    assert make(spacing="leading", set_alpha_to_one=False).grid(4, "ddpm") == [30, 20, 10, 0, -1]
+    ddim = {"spacing": "leading", "set_alpha_to_one": False, "class_name": "DDIMScheduler"}
+    assert make(**ddim, steps_offset=1).grid(4) == [31, 21, 11, 1, 0]
+    # asked at 0 as well, which is also the end
+    assert make(**ddim).grid(4) == pytest.approx([30, 20, 10, 0, 0], abs=1e-5)
+    assert make(**ddim).grid(4, "ddpm") == pytest.approx([30, 20, 10, 0, -1], abs=1e-5)
 
 
 def test_callback_sees_each_step_and_can_stop(labelled):
@@ -139,7 +135,7 @@ def test_old_flat_layouts_load(folder, tmp_path):
     [
         {"_class_name": "StableDiffusionPipeline"}, {"_class_name": None},
         {"unet": ["diffusers", "UNet2DConditionModel"]}, {"unet": ["os", "system"]},
-        {"unet": "../../etc"}, {"scheduler": ["diffusers", "PNDMScheduler"]},
+        {"unet": "../../etc"}, {"scheduler": ["diffusers", "VQDiffusionScheduler"]},
         {"scheduler": ["pydiff", "DDPMScheduler"]}, {"vae": ["diffusers", "AutoencoderKL"]},
         {"../outside": ["diffusers", "UNet2DModel"]},
     ],
@@ -208,6 +204,37 @@ def test_a_pipeline_that_diffusers_wrote_draws_the_same_images(tmp_path, set_alp
             image = scheduler.step(unet(image, t).sample, t, image).prev_sample
     expected = (image / 2 + 0.5).clamp(0, 1).numpy().transpose(0, 2, 3, 1)
     np.testing.assert_allclose(pipeline(2, 20, seed=7), expected, atol=1e-4)
+
+
+SCHEDULERS = (
+    "EulerDiscrete",
+    "EulerAncestralDiscrete",
+    "HeunDiscrete",
+    "DPMSolverMultistep",
+    "LCM",
+)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_folder_is_sampled_as_its_scheduler_says(tmp_path, name):
+    pipeline = make(schedules.linear(1000), prediction="sample", class_name=f"{name}Scheduler")
+    pipeline.save_pretrained(tmp_path)
+    again = Pipeline.from_pretrained(tmp_path)
+    assert again.scheduler.class_name == f"{name}Scheduler"
+    assert again.sampler() == pipeline.scheduler.sampler
+    x = pydiff.random.normal(5, (2, 8, 8, 1), stream="init")
+    expected = pipeline.scheduler.sample(pipeline.model, x, 6, seed=5)
+    images = again(2, 6, seed=5)
+    np.testing.assert_allclose(images, (expected / 2 + 0.5).clip(0, 1), atol=1e-5)
+    assert 0.01 < images.std() < 0.45  # neither grey nor cut off to black and white
+
+
+def test_a_scheduler_object_has_its_own_settings():
+    scheduler = pydiff.schedulers.from_config({"_class_name": "EulerDiscreteScheduler"})
+    model = make().model
+    assert Pipeline(model, scheduler).grid(3) == scheduler.grid(3)
+    with pytest.raises(ConfigError, match="spacing"):
+        Pipeline(model, scheduler, spacing="trailing")
 
 
 # ---- the built-in model

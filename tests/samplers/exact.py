@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import numpy as np
 
-from pydiff.diffusion import NoiseSchedule
+from pydiff.diffusion import Denoiser, NoiseSchedule
 from pydiff.samplers import Sampler, sample
 from pydiff.testing.oracles import GaussianMixture
 
 
 def linear_moments(
-    data: GaussianMixture, schedule: NoiseSchedule, sampler: Sampler, steps: int, **options: Any
+    data: GaussianMixture,
+    schedule: NoiseSchedule,
+    sampler: Sampler,
+    steps: int,
+    draws: int = 1,
+    denoiser: Denoiser | None = None,
+    **options: Any,
 ) -> tuple[float, float]:
     """Mean and variance of the samples for one Gaussian in one dimension.
 
-    The run is affine in the start and in each draw of noise, all independent N(0, 1): one batch
-    holds the response to none of them and to each alone.
+    The run is affine in the start and in each draw of noise, at most `draws` a step, all
+    independent N(0, 1): one batch holds the response to none of them and to each alone.
     """
-    x = np.zeros((steps + 2, 1))
-    x[1] = 1.0
+    x, drawn = np.zeros((draws * steps + 2, 1)), count(2)
+    x[1] = schedule.prior_std
 
     def impulse(step: int, shape: tuple[int, ...]) -> np.ndarray:
-        return (np.arange(len(x)) == step + 2).astype(np.float64)[:, None]
+        return (np.arange(len(x)) == next(drawn)).astype(np.float64)[:, None]
 
-    y = sample(
-        data.denoiser(schedule), x_init=x, sampler=sampler, steps=steps, noise=impulse, **options
-    )[:, 0]
+    denoiser = denoiser or data.denoiser(schedule)
+    y = sample(denoiser, x_init=x, sampler=sampler, steps=steps, noise=impulse, **options)[:, 0]
     return float(y[0]), float(((y[1:] - y[0]) ** 2).sum())
 
 

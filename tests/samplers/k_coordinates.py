@@ -1,4 +1,4 @@
-"""Schedules whose time is sigma, and runs of diffusers' k-diffusion schedulers to compare with."""
+"""The schedule whose time is sigma, and runs of diffusers' k-diffusion schedulers on it."""
 
 from __future__ import annotations
 
@@ -9,29 +9,10 @@ from unittest import mock
 import numpy as np
 from sampler_cases import inputs, model
 
-from pydiff.diffusion import Denoiser, NoiseSchedule
+from pydiff.diffusion import Denoiser, schedules
 from pydiff.samplers import Sampler, sample
 
-
-class SigmaSchedule(NoiseSchedule):
-    """alpha = 1 and t = sigma, any sigma >= 0."""
-
-    t_clean, t_first, t_last = 0.0, 0.002, 200.0
-    prior_std = 200.0
-
-    def alpha(self, t: Any) -> Any:
-        return 1.0 if np.ndim(t) == 0 else np.ones(np.shape(t))
-
-    def sigma(self, t: Any) -> Any:
-        return float(t) if np.ndim(t) == 0 else np.asarray(t, np.float64)
-
-    def log_snr(self, t: Any) -> Any:
-        with np.errstate(divide="ignore"):
-            value = -2.0 * np.log(np.asarray(t, np.float64))
-        return float(value) if value.ndim == 0 else value
-
-    def time(self, log_snr: Any) -> Any:
-        return np.exp(-0.5 * np.asarray(log_snr)) if np.ndim(log_snr) else np.exp(-0.5 * log_snr)
+SIGMA = schedules.edm(sigma_min=0.002, sigma_max=200.0)  # alpha = 1, t = sigma
 
 
 def draws(count: int) -> Iterator[np.ndarray]:
@@ -57,7 +38,7 @@ def ours(
     noise, states = draws(4 * steps), []
     x = inputs(1)[0] * float(torch.as_tensor(scheduler.init_noise_sigma))
     sample(
-        Denoiser(network, SigmaSchedule(), prediction, clip),
+        Denoiser(network, SIGMA, prediction, clip),
         sampler=sampler,
         grid=grid,
         x_init=x,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from exact import fitted_order, linear_moments
 
-from pydiff.diffusion import posterior, schedules, transition
-from pydiff.errors import ConfigError
+from pydiff.diffusion import Denoiser, posterior, schedules, transition
+from pydiff.errors import ConfigError, NonFiniteError
 from pydiff.samplers import DDPM, sample
 from pydiff.testing.oracles import GaussianMixture
 
@@ -68,7 +68,47 @@ def test_samples_of_a_mixture_have_its_weights_and_moments() -> None:
     np.testing.assert_allclose(x[right].var(0), 0.05, rtol=0.08)
 
 
-@pytest.mark.parametrize("variance", ["learned", "", None, 1.0])
+@pytest.mark.parametrize("variance", ["learned_log", "", None, 1.0])
 def test_variance_is_checked(variance: Any) -> None:
     with pytest.raises(ConfigError, match="fixed_small, fixed_large"):
         DDPM(variance)
+
+
+def learned(prediction: np.ndarray, variance: np.ndarray) -> Denoiser:
+    """A network that always answers this."""
+    output = np.concatenate([prediction, variance], -1)
+    return Denoiser(lambda x, t: output, SCHEDULE, "sample", learned_variance=True)
+
+
+def test_learned_range_goes_from_small_to_large() -> None:
+    """v = -1 is fixed_small, v = 1 is fixed_large, v = 0 their geometric mean."""
+    x, x0 = np.array([[0.4, -1.2, 0.3]]), np.array([[0.1, 0.2, -0.3]])
+    denoiser = learned(x0, np.array([[-1.0, 0.0, 1.0]]))
+    z = np.ones_like(x)
+    y = sample(
+        denoiser, x_init=x, sampler=DDPM("learned_range"), grid=[700, 300], noise=lambda *_: z
+    )
+    back = posterior(SCHEDULE, 300, 700)
+    small, large = back.variance, transition(SCHEDULE, 300, 700).variance
+    std = np.sqrt([[small, np.sqrt(small * large), large]])
+    np.testing.assert_allclose(y, back.from_x * x + back.from_x0 * x0 + std, rtol=1e-12)
+
+
+def test_learned_takes_the_variance_itself() -> None:
+    x, x0, variance = np.array([[0.4, -1.2]]), np.array([[0.1, 0.2]]), np.array([[0.04, 0.0]])
+    options: dict[str, Any] = {"grid": [700, 300], "noise": lambda step, shape: np.ones(shape)}
+    y = sample(learned(x0, variance), x_init=x, sampler=DDPM("learned"), **options)
+    back = posterior(SCHEDULE, 300, 700)
+    np.testing.assert_allclose(y, back.from_x * x + back.from_x0 * x0 + [[0.2, 0.0]], rtol=1e-12)
+    with pytest.raises(ConfigError, match=r"is -0\.04 somewhere"):
+        sample(learned(x0, -variance), x_init=x, sampler=DDPM("learned"), **options)
+    for kind in ("learned", "learned_range"):
+        with pytest.raises(NonFiniteError, match="variance is not finite"):
+            sample(learned(x0, variance * np.nan), x_init=x, sampler=DDPM(kind), **options)
+
+
+@pytest.mark.parametrize("variance", ["learned", "learned_range"])
+def test_a_network_that_learned_no_variance_is_refused(variance: str) -> None:
+    denoiser = GaussianMixture([[0.3]], [0.25]).denoiser(SCHEDULE)
+    with pytest.raises(ConfigError, match="learned_variance=True"):
+        sample(denoiser, (1, 1), DDPM(variance), steps=5)

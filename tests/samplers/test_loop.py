@@ -28,8 +28,9 @@ def test_the_public_name() -> None:
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_name_is_the_sampler_with_default_options(name: str) -> None:
-    by_name = sample(DENOISER, SHAPE, name, steps=5)
-    np.testing.assert_array_equal(by_name, sample(DENOISER, SHAPE, SAMPLERS[name](), steps=5))
+    options: dict[str, Any] = {"x_init": random.normal(3, SHAPE), "steps": 5}
+    by_name = sample(DENOISER, SHAPE, name, **options)
+    np.testing.assert_array_equal(by_name, sample(DENOISER, SHAPE, SAMPLERS[name](), **options))
     assert by_name.shape == SHAPE and by_name.dtype == np.float32
 
 
@@ -243,7 +244,7 @@ def test_points_are_as_good_as_images() -> None:
     assert sample(DENOISER, (6, 2), steps=3, spacing="trailing").shape == (6, 2)
 
 
-@pytest.mark.parametrize("sampler", ["euler", "DDIM", "", None, 3, object()])
+@pytest.mark.parametrize("sampler", ["eule", "DDIM", "", None, 3, object()])
 def test_unknown_samplers_are_errors_that_list_the_known(sampler: Any) -> None:
     with pytest.raises(ConfigError, match="ddpm, ddim"):
         sample(DENOISER, SHAPE, sampler)
@@ -280,3 +281,18 @@ def test_other_bad_arguments_are_errors() -> None:
         sample(DENOISER, SHAPE, seed=-1)
     with pytest.raises(ShapeError, match=r"noise\(step=0.*\(2,\)"):
         sample(DENOISER, SHAPE, "ddpm", noise=lambda step, shape: np.zeros(2))
+
+
+@pytest.mark.parametrize("start", [80.0, 14.0])
+def test_a_run_starts_with_the_noise_of_its_first_time(start: float) -> None:
+    """On a variance exploding schedule a grid may start below its end."""
+    seen: list[np.ndarray] = []
+
+    def network(x: np.ndarray, t: float) -> np.ndarray:
+        seen.append(x)
+        return np.zeros_like(x)
+
+    denoiser = Denoiser(network, schedules.edm(), "sample")
+    sample(denoiser, (2, 50), grid=[start, 0.0], seed=3)
+    expected = start * random.normal(3, (2, 50), stream="init")
+    np.testing.assert_allclose(seen[0], expected, rtol=1e-6)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pydiff.training.plots import _smoothed, plotting_available, save_loss_curve
+from pydiff.io.figure import plotting_available
+from pydiff.training.plots import _smoothed, save_loss_curve
 
 
 def test_a_picture_is_written(tmp_path):

@@ -71,11 +71,11 @@ def sum_of_squares(x: Arrays) -> Array:
     return active().sum_of_squares(x)
 
 
-def linear_combination(c: Array, x: Arrays) -> Array:
+def linear_combination(c: Array | list[float], x: Arrays) -> Array:
     """sum_i c_i x_i, summed in float64 and rounded once to the dtype of the x.
 
-    x: one or more arrays of one shape (N, ...) and dtype. c (terms, 1), or (terms, N) with a
-    coefficient per image, float64.
+    x: one or more arrays of one shape (N, ...) and dtype. c: a list of numbers; or a float64 array
+    (terms, N) with a coefficient per image, or (terms, 1).
     """
     if not x:
         raise ShapeError("linear_combination: x is empty; give at least one array")
@@ -83,8 +83,11 @@ def linear_combination(c: Array, x: Arrays) -> Array:
         named = {f"x[{i}]": xi for i, xi in enumerate(x)}
         x = arrays("linear_combination", **named)
         same_shape("linear_combination", **named)
-    if not are_usual(c):
-        c = array("linear_combination", "c", c)
+    if isinstance(c, list):
+        if len(c) != len(x):
+            raise ShapeError(f"linear_combination: {len(c)} numbers c for {len(x)} arrays x")
+        return active().linear_combination(c, x)
+    c = array("linear_combination", "c", c)
     allowed = ((len(x), 1), (len(x), *x[0].shape[:1]))
     if c.dtype != np.float64 or c.shape not in allowed:
         raise ShapeError(

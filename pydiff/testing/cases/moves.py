@@ -111,8 +111,9 @@ def squared(*shapes: tuple[int, ...]) -> Args:
 
 
 def combined(*dims: int, terms: int = 2, images: int = 1) -> Args:
+    c = np.random.default_rng(terms).standard_normal((terms, images))
     return {
-        "c": np.random.default_rng(terms).standard_normal((terms, images)),
+        "c": c[:, 0].tolist() if images == 1 and terms % 2 else c,
         "x": [Draw(*dims) for _ in range(terms)],
     }
 

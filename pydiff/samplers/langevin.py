@@ -1,0 +1,146 @@
+"""Langevin dynamics: plain at one noise level, annealed over many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..diffusion.parameterization import combine
+from .base import Noise, Predictor, Sampler, Step
+from .levels import level
+from .moves import carried, implied_noise
+from .options import check_count, check_flag, check_positive
+
+
+@dataclass(frozen=True)
+class Langevin(Sampler):
+    """x + a s(x) + sqrt(2 a) z at a fixed time, again and again; s is the score of q(x_t).
+
+    Each step of the run makes n_steps such updates at the time t, whatever the grid says: only its
+    length counts. The chain's stationary distribution is that of x_t up to O(a); it crosses from
+    mode to mode only if they overlap at that level.
+    step_size: a; None is sigma^2 / 10. a < 2 sigma^2 or the chain diverges where data are thin.
+    t: None is the least noisy level that the model sees, `schedule.t_first`.
+    denoise: the last step returns E[x_0 | x_t] instead of x_t.
+    """
+
+    step_size: float | None = None
+    n_steps: int = 1
+    t: float | None = None
+    denoise: bool = False
+
+    name: ClassVar[str] = "langevin"
+    paper: ClassVar[str] = (
+        "Song & Ermon 2019, Generative Modeling by Estimating Gradients of the Data Distribution, "
+        "arXiv 1907.05600, eq. 4 with epsilon = 2 a"
+    )
+    order: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.step_size is not None:
+            check_positive("step_size", self.step_size)
+        check_count("n_steps", self.n_steps)
+        check_flag("denoise", self.denoise)
+
+    @property
+    def evaluations(self) -> int:
+        """n_steps."""
+        return self.n_steps
+
+    def start(self, times: Sequence[float]) -> float:
+        """The last time of the grid."""
+        return times[-1]
+
+    def step(
+        self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise
+    ) -> Step:
+        """n_steps updates, all at one time."""
+        schedule = denoiser.schedule
+        fixed = schedule.t_first if self.t is None else self.t
+        sigma = schedule.sigma(fixed)
+        tau = 0.1 if self.step_size is None else self.step_size / sigma**2
+        x, x0 = updates(denoiser, x, fixed, sigma, tau, self.n_steps, noise)
+        if t_next == state and self.denoise:
+            x = x0 = denoiser.predict(x, fixed).x0
+        return Step(x, x0, state)
+
+
+@dataclass(frozen=True)
+class AnnealedLangevin(Sampler):
+    """n_steps Langevin updates at each level: x + a_i / 2 s(x) + sqrt(a_i) z.
+
+    a_i = step_size sigma_i^2 / sigma_L^2, sigma_L that of the last noisy level of the grid. Where
+    alpha is not 1, this holds for x / alpha, its noise sigma / alpha, and its score; going to the
+    next level keeps x / alpha.
+    step_size: epsilon; None is sigma_L^2 / 5, the ratio of the paper (2e-5 at sigma_L = 0.01).
+    n_steps: T, 100 in the paper; 5 in NCSNv2, which has more levels.
+    denoise: the step onto clean data returns E[x_0 | x_t], as in NCSNv2 (Song & Ermon 2020, arXiv
+    2006.09011); False keeps the noise of the last level, as in the paper.
+    """
+
+    step_size: float | None = None
+    n_steps: int = 5
+    denoise: bool = True
+
+    name: ClassVar[str] = "annealed_langevin"
+    paper: ClassVar[str] = (
+        "Song & Ermon 2019, Generative Modeling by Estimating Gradients of the Data Distribution, "
+        "arXiv 1907.05600, Algorithm 1"
+    )
+    order: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.step_size is not None:
+            check_positive("step_size", self.step_size)
+        check_count("n_steps", self.n_steps)
+        check_flag("denoise", self.denoise)
+
+    @property
+    def evaluations(self) -> int:
+        """n_steps."""
+        return self.n_steps
+
+    def start(self, times: Sequence[float]) -> tuple[float, float]:
+        """The last two times of the grid."""
+        return times[-2], times[-1]
+
+    def step(
+        self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise
+    ) -> Step:
+        """Algorithm 1, lines 3 to 8."""
+        schedule = denoiser.schedule
+        here, end = level(schedule, t), level(schedule, t_next)
+        last = level(schedule, state[0] if schedule.sigma(state[1]) == 0.0 else state[1])
+        # a_i in x itself, over sigma_i^2: alpha_i and the ratio cancel, so alpha_i = 0 is no matter
+        tau = 0.1 if self.step_size is None else 0.5 * self.step_size / last.ratio**2
+        x, x0 = updates(denoiser, x, t, here.sigma, tau, self.n_steps, noise)
+        if end.sigma == 0.0 and self.denoise:
+            x0 = denoiser.predict(x, t).x0
+            return Step(combine((end.alpha,), (x0,)), x0, state)
+        return Step(combine((carried(here, end),), (x,)), x0, state)
+
+
+def updates(
+    denoiser: Predictor,
+    x: np.ndarray,
+    t: float,
+    sigma: float,
+    tau: Any,
+    count: int,
+    noise: Noise,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`count` Langevin updates with a = tau sigma^2: x, and the x_0 predicted before the first."""
+    first = None
+    for _ in range(count):
+        p = denoiser.predict(x, t)
+        first = p.x0 if first is None else first
+        coefficients = (1.0, -tau * sigma, math.sqrt(2.0 * tau) * sigma)
+        x = combine(coefficients, (x, implied_noise(p), noise()))
+    assert first is not None
+    return x, first
