@@ -52,8 +52,8 @@ class Multistep(Sampler):
 
     @property
     def order(self) -> int:
-        """The number of values used; weak order 1 with noise, of which the values are full."""
-        return 1 if self.noisiness else self.highest
+        """The number of values used; with noise the weak order, at most 2."""
+        return min(2, self.highest) if self.noisiness else self.highest
 
     @property
     def stochastic(self) -> bool:
@@ -125,7 +125,7 @@ class UpToThree(Multistep):
 
     @property
     def order(self) -> int:
-        """The number of values used, but 2 of 3 if not exact; weak order 1 with noise."""
+        """The number of values used, but 2 of 3 if not exact; with noise the weak order."""
         return min(super().order, 3 if self.third_order == "exact" else 2)
 
     def _integrals(self, part: Interval, count: int) -> list[float]:

@@ -69,7 +69,7 @@ class DPMpp2MSDE(_Noisy):
 
     name: ClassVar[str] = "dpmpp_2m_sde"
     paper: ClassVar[str] = (
-        _PAPER + "section 5 (SDE-DPM-Solver++(2M)); eta: Crowson 2022, k-diffusion"
+        _PAPER + "section 5; Crowson 2022, k-diffusion, sample_dpmpp_2m_sde (eta)"
     )
 
     def __post_init__(self) -> None:
@@ -111,6 +111,13 @@ class DPMpp3MSDE(_Noisy, UpToThree):
     )
     highest: ClassVar[int] = 3
     third_orders: ClassVar[tuple[str, ...]] = ("exact", "halved", "diffusers")
+
+    @property
+    def order(self) -> int:
+        """3 without noise, 2 if halved; with noise weak order 2, but 1 as in diffusers."""
+        if self.third_order == "diffusers":
+            return 1
+        return super().order
 
     def _integrals(self, part: Interval, count: int) -> list[float]:
         integrals = super()._integrals(part, count)

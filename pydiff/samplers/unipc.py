@@ -17,7 +17,7 @@ from .options import check_choice, check_count, check_flag
 
 
 class _Last(NamedTuple):
-    """The step before: where it started, from which points it went, with how many of them."""
+    """The step before: where it started, from which points it went, how many it used."""
 
     part: Interval
     x: np.ndarray
