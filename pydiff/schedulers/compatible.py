@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..diffusion.process import transition
-from ..samplers import DDIM, DDPM, DDIMInverse, Step
+from ..samplers import DDIM, DDPM, PNDM, DDIMInverse, Step
 from ..samplers.base import Noise, Predictor
 
 
@@ -42,6 +42,23 @@ class StridedDDIM(DDIM):
         """A step to another time than t_next; the next one begins at t_next all the same."""
         away = _stride_away(denoiser, t, state)
         return super().step(denoiser, x, t, away, None, noise)._replace(state=state)
+
+
+@dataclass(frozen=True)
+class StridedPNDM(PNDM):
+    """PNDM whose steps end at t - T // steps (diffusers' PNDMScheduler)."""
+
+    def start(self, times: Sequence[float]) -> Any:
+        """The run, and the state of PNDM."""
+        return _Run(len(times) - 1, times[-1]), super().start(times)
+
+    def step(
+        self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise
+    ) -> Step:
+        """A step to another time than t_next."""
+        run, inner = state
+        made = super().step(denoiser, x, t, _stride_away(denoiser, t, run), inner, noise)
+        return made._replace(state=(run, made.state))
 
 
 @dataclass(frozen=True)

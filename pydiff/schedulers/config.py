@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..io import read_config
 from ..samplers import Sampler
-from . import discrete, dpm_classes, edm, flow, k_diffusion, ve
+from . import discrete, dpm_classes, edm, flow, ipndm, k_diffusion, ve
 from .family import Family
 from .options import checked
 from .scheduler import Scheduler
@@ -21,6 +21,7 @@ SCHEDULERS: dict[str, Family] = {
     **discrete.FAMILIES,
     **k_diffusion.FAMILIES,
     **dpm_classes.FAMILIES,
+    **ipndm.FAMILIES,
     **edm.FAMILIES,
     **flow.FAMILIES,
     **ve.FAMILIES,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ..diffusion import DiscreteSchedule
-from ..samplers import DDIM, DDPM, LCM, TCD, DDIMInverse, Sampler, grids
-from .compatible import DDPMWithLastNoise, StridedDDIM, StridedDDIMInverse
+from ..samplers import DDIM, DDPM, LCM, PNDM, TCD, DDIMInverse, Sampler, grids
+from .compatible import DDPMWithLastNoise, StridedDDIM, StridedDDIMInverse, StridedPNDM
 from .family import Family, Parts, denoiser, training_schedule
 from .options import (
     FALSE,
@@ -146,6 +146,11 @@ def _inverse(options: Options, compatible: bool) -> Sampler:
     return kind(held=options["prediction_type"], clip=bound)
 
 
+def _pndm(options: Options, compatible: bool) -> Sampler:
+    kind = StridedPNDM if compatible else PNDM
+    return kind(skip_prk_steps=options["skip_prk_steps"], held=options["prediction_type"])
+
+
 def _lcm(options: Options, compatible: bool) -> Sampler:
     return LCM(timestep_scaling=options["timestep_scaling"])
 
@@ -158,6 +163,7 @@ FAMILIES = {
     "DDPMScheduler": _family(_DDPM, _ddpm, end=-1),
     "DDIMScheduler": _family(_DDIM, _ddim),
     "DDIMInverseScheduler": _family(_INVERSE, _inverse, clips=False),
+    "PNDMScheduler": _family(_PNDM, _pndm),
     "LCMScheduler": _family(_CONSISTENCY, _lcm, end=-1),
     "TCDScheduler": _family(_CONSISTENCY, _tcd, end=0, clips=False),
 }

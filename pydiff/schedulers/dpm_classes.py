@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ..errors import ConfigError
-from ..samplers import DPMpp2M, DPMpp2MSDE, DPMpp3M, DPMpp3MSDE, DPMSolver, Sampler, UniPC
+from ..samplers import (
+    DEIS,
+    DPMpp2M,
+    DPMpp2MSDE,
+    DPMpp3M,
+    DPMpp3MSDE,
+    DPMppSingle,
+    DPMSolver,
+    Sampler,
+    SASolver,
+    UniPC,
+)
 from .dpm import family
+from .family import training_schedule
 from .options import (
     FALSE,
     FINAL_SIGMAS,
@@ -28,6 +42,7 @@ from .options import (
     predictions,
     spacing,
 )
+from .sigmas import Training
 
 _PREDICTIONS = predictions("epsilon", "sample", "v_prediction", "flow_prediction")
 _COMMON = {**betas(), **_PREDICTIONS, **THRESHOLDING, **RESPACED, **FLOW_SIGMAS}
@@ -143,18 +158,41 @@ def _unipc(options: Options) -> Sampler:
 
 
 def _deis(options: Options) -> Sampler:
-    """DEIS in log-rho (Zhang, Chen 2023, arXiv 2204.13902) is DPM-Solver with its integrals exact:
-    rho = exp(-lambda), so a polynomial in log rho is one in lambda, and the weight is its slope.
-    """
-    return DPMSolver(
+    keys = ("solver_order", "lower_order_final")
+    return DEIS(**{key: options[key] for key in keys})
+
+
+def _single(options: Options) -> Sampler:
+    """diffusers turns lower_order_final on where a run ends at clean data."""
+    kind = options["algorithm_type"]
+    if kind == "dpmsolver":
+        _check_eps_form(options)
+    return DPMppSingle(
         solver_order=options["solver_order"],
-        solver_type="heun",
-        lower_order_final=options["lower_order_final"],
+        algorithm_type=kind.removeprefix("sde-"),
+        solver_type=options["solver_type"],
+        lower_order_final=options["lower_order_final"] or options["final_sigmas_type"] == "zero",
+        eta=1.0 if kind == "sde-dpmsolver++" else 0.0,
+        third_order="diffusers",
     )
+
+
+def _sa(options: Options) -> Sampler:
+    """tau is 1 at timesteps 200 .. 800, which diffusers rounds or cuts off."""
+    rounded = options["use_karras_sigmas"]
+    timesteps = np.array([199.5, 800.5] if rounded else [200.0, 801.0])
+    low, high = Training(training_schedule(options)).sigma(timesteps)
+    if options["use_flow_sigmas"]:
+        low, high = (s / (1.0 - s) for s in timesteps / options["num_train_timesteps"])
+    keys = ("predictor_order", "corrector_order", "algorithm_type", "lower_order_final")
+    chosen = {key: options[key] for key in keys}
+    return SASolver(**chosen, tau_low=low * (1 - 1e-9), tau_high=high * (1 - 1e-6))
 
 
 FAMILIES = {
     "DEISMultistepScheduler": family(_DEIS, _deis),
     "DPMSolverMultistepScheduler": family(_MULTISTEP, multistep_sampler),
+    "DPMSolverSinglestepScheduler": family(_SINGLESTEP, _single),
+    "SASolverScheduler": family(_SA, _sa),
     "UniPCMultistepScheduler": family(_UNIPC, _unipc, unipc=True),
 }

@@ -30,7 +30,7 @@ def _build(options: Options, compatible: bool) -> Parts:
         return Course(times, times[:-1], 1.0)
 
     as_v = denoiser({"prediction_type": "v_prediction"}, schedule)
-    return Parts(schedule, sampler("ipndm"), course, float, as_v)
+    return Parts(schedule, sampler("ipndm", from_nothing=True), course, float, as_v)
 
 
 FAMILIES = {"IPNDMScheduler": Family(_OPTIONS, _build)}

@@ -256,7 +256,47 @@ EDM_DPM = [
     _case("EDMDPMSolverMultistep", thresholding=True, euler_at_final=True, sigma_data=0.7),
 ]
 
+SINGLESTEP = [
+    *_product(
+        "DPMSolverSinglestep",
+        solver_order=(1, 2, 3),
+        algorithm_type=("dpmsolver++", "sde-dpmsolver++"),
+        solver_type=("midpoint", "heun"),
+    ),
+    *_product(
+        "DPMSolverSinglestep",
+        solver_order=(1, 2, 3),
+        algorithm_type=("dpmsolver", "dpmsolver++"),
+        final_sigmas_type=("sigma_min",),
+        lower_order_final=BOTH,
+    ),
+    *_product("DPMSolverSinglestep", prediction_type=THREE),
+    *_levels("DPMSolverSinglestep"),
+    _case("DPMSolverSinglestep", thresholding=True, sample_max_value=1.5),
+]
+SA = [
+    *_product("SASolver", predictor_order=(1, 2, 3), corrector_order=(1, 2, 3)),
+    *_product("SASolver", algorithm_type=("noise_prediction",), predictor_order=(1, 2, 3)),
+    *_product("SASolver", timestep_spacing=SPACINGS, prediction_type=THREE),
+    *_product("SASolver", lower_order_final=(False,), predictor_order=(2, 3)),
+    *_levels("SASolver"),
+    _case("SASolver", thresholding=True, sample_max_value=1.5),
+]
+IPNDM = [_case("IPNDM"), _case("IPNDM", num_train_timesteps=300)]
+PNDM = [
+    *_product(
+        "PNDM",
+        skip_prk_steps=BOTH,
+        set_alpha_to_one=BOTH,
+        prediction_type=("epsilon", "v_prediction"),
+        steps_offset=(0, 1),
+    ),
+    *_product("PNDM", True, skip_prk_steps=BOTH, timestep_spacing=("leading", "trailing")),
+    _case("PNDM", skip_prk_steps=True, **STABLE_DIFFUSION, steps_offset=1),
+]
+
 CASES = [
     *DDPM, *DDIM, *DDIM_INVERSE, *CONSISTENCY, *EULER, *EULER_ANCESTRAL, *HEUN, *DPM2, *LMS,
-    *DPM_SDE, *EDM, *FLOW, *VE, *MULTISTEP, *UNIPC, *DEIS, *EDM_DPM,
+    *DPM_SDE, *EDM, *FLOW, *VE, *MULTISTEP, *UNIPC, *DEIS, *EDM_DPM, *SINGLESTEP, *SA, *IPNDM,
+    *PNDM,
 ]  # fmt: skip

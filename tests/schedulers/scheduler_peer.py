@@ -170,7 +170,9 @@ def _peer(config: str) -> Any:
 def run_theirs(config: dict[str, Any], steps: int, mu: float | None, **options: Any) -> Run:
     """diffusers' run of the same config; options are arguments of `step`."""
     name, run, learned = config["_class_name"], Run([], [], []), _learned(config)
-    scheduler = _peer(json.dumps(config))
+    # set_timesteps of this class may change lower_order_final for good
+    make = _peer.__wrapped__ if name == "DPMSolverSinglestepScheduler" else _peer
+    scheduler = make(json.dumps(config))
     scheduler.set_timesteps(steps, **({} if mu is None else {"mu": mu}))
     x, draws = inputs()
     state = torch.from_numpy(channels_first(x)) * getattr(scheduler, "init_noise_sigma", 1.0)
@@ -187,10 +189,20 @@ def run_theirs(config: dict[str, Any], steps: int, mu: float | None, **options: 
             run.inputs.append(scaled)
             output = torch.from_numpy(channels_first(model(scaled, float(t), learned)))
             state = scheduler.step(output, t, state, **options).prev_sample
-            whole = getattr(scheduler, "state_in_first_order", True)
-            if whole or len(run.timesteps) == len(scheduler.timesteps):
+            if _is_whole(scheduler, len(run.timesteps)):
                 run.states.append(channels_last(state))
     return run
+
+
+def _is_whole(scheduler: Any, calls: int) -> bool:
+    """Whether the state is the end of a step, not a point inside it."""
+    if hasattr(scheduler, "prk_timesteps"):
+        if scheduler.config.skip_prk_steps:
+            return calls != 1 or scheduler.num_inference_steps == 1
+        inner = len(scheduler.prk_timesteps)
+        return calls > inner or calls % 4 == 0
+    whole = getattr(scheduler, "state_in_first_order", True)
+    return whole or calls == len(scheduler.timesteps)
 
 
 def _run_ve(scheduler: Any, steps: int, state: Any, draws: Iterator[np.ndarray]) -> Run:
