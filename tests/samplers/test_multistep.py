@@ -39,8 +39,9 @@ LINE = GaussianMixture([[0.3]], [0.25])
 START = random.normal(0, (64, 2), dtype=np.float64)
 COUNTS = [72, 144, 288]
 FULL: dict[str, Any] = {"lower_order_final": False}
-# Their errors on a Gaussian are 1e-7 at 72 steps and change sign: asymptotic with four times as many
+# Not yet asymptotic at 72 steps; the first ones' errors are 1e-7 there and change sign.
 LATE: list[Sampler] = [
+    DPMppSingle(3),
     DPMSolver(solver_order=3),
     DEIS(solver_order=3),
     SASolver(3, 0, "noise_prediction", tau=0.0, **FULL),
@@ -59,7 +60,6 @@ ODE: list[Sampler] = [
     DEIS(),
     DPMppSingle(),
     DPMppSingle(solver_type="heun"),
-    DPMppSingle(3),
     DPMppSingle(3, "dpmsolver", "heun"),
     UniPC(),
     UniPC(solver_type="bh1", predict_x0=False),
@@ -113,9 +113,7 @@ def test_order(sampler: Sampler, flowed: np.ndarray) -> None:
     for data, truth in ((GAUSSIAN, exact), (MIXTURE, flowed)):
         errors = [float(np.abs(run(data, sampler, n) - truth).mean()) for n in counts]
         assert errors[-1] < 4e-3
-        order = fitted_order(counts, errors)
-        # on a Gaussian, errors of opposite sign may cancel to a higher order
-        assert sampler.order - 0.25 < order < sampler.order + (1.0 if data is GAUSSIAN else 0.4)
+        assert fitted_order(counts, errors) == pytest.approx(sampler.order, abs=0.25)
 
 
 @pytest.mark.parametrize("sampler", SDE, ids=repr)
