@@ -100,8 +100,8 @@ def test_interrupts_at_any_moment_leave_whole_steps(straight):
     target = (threading.main_thread().ident, signal.SIGINT)
     for attempt in range(200):
         timer = threading.Timer(0.002 + 0.0007 * attempt, signal.pthread_kill, target)
-        timer.start()
         try:
+            timer.start()  # on a busy machine it fires before this returns
             trainer.train()
             timer.cancel()
             timer.join()
