@@ -40,6 +40,9 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     "batch_size": (int, "images per forward pass"),
     "grad_accumulation": (int, "forward passes per optimiser step"),
     "prediction": (str, "epsilon, sample or v_prediction"),
+    "objective": (str, "mse, hybrid or vlb (which learn the variance), or sliced"),
+    "loss_weight": (str, "of mse and hybrid: simple, min_snr, p2, ncsn, edm or likelihood"),
+    "times": (str, "uniform, low_discrepancy, log_snr, logit_normal or lognormal"),
     "lr": (float, "peak learning rate of AdamW"),
     "warmup_steps": (int, "linear warm-up"),
     "lr_schedule": (str, "constant, cosine or linear"),
@@ -112,7 +115,10 @@ def build(settings: dict[str, Any], out: Path, report: Report) -> Any:
         {"beta_schedule": settings["schedule"], "num_train_timesteps": settings["timesteps"]}
     )
     data = images if labels is None else (images, labels)
-    model = UNet2D(seed=config.seed, **_model_config(settings, images, labels))
+    network = _model_config(settings, images, labels)
+    if config.loss.learns_variance and settings["config"] is None:
+        network["out_channels"] *= 2
+    model = UNet2D(seed=config.seed, **network)
     report.note(f"{len(images)} images {images.shape[1:]}, {model.num_parameters():,} parameters")
     return Trainer(model, schedule, data, config=config, folder=out)
 
@@ -124,6 +130,7 @@ def finish(trainer: Any, out: Path, report: Report) -> None:
     pipeline = Pipeline(
         trainer.averaged_model(), trainer.schedule, prediction=trainer.config.prediction,
         spacing="trailing",
+        variance="learned_range" if trainer.config.loss.learns_variance else "fixed_small",
     )  # fmt: skip
     pipeline.save_pretrained(out)
     curve = trainer.draw_loss_curve()

@@ -1,16 +1,126 @@
-"""Training targets, loss weights and random times; the loss itself is built from ops."""
+"""Training losses: an objective, a weight for each noise level, and a distribution of times."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import random
+from .. import ops, random
+from ..autograd import Tensor
 from ..errors import ConfigError, ShapeError
 from .discrete_schedule import DiscreteSchedule
-from .noise_schedule import NoiseSchedule, as_float
-from .parameterization import check_prediction, target
+from .loss_weights import WEIGHTS
+from .noise_schedule import NoiseSchedule, as_float, per_image
+from .parameterization import PREDICTIONS, check_prediction, target
+from .times import TIMES, LossHistory, Times
+from .vlb import Chain, chain, decoder_bits, model_log_variance, step_bits
+
+HYBRID = 1e-3  # lambda of L_hybrid: L_vlb must not overwhelm L_simple
+# Step of the finite differences of sliced score matching, in units of sigma: its square is the
+# relative error, and float32 loses 1e-7 / step.
+_SLICE = 1e-2
+
+
+class Example(NamedTuple):
+    """What one step sees: x0 and eps (N, ...) of one dtype, t (N,), the weight (N,) of each draw.
+
+    probe: random signs like x0, for the sliced objective; None for others.
+    """
+
+    x0: np.ndarray
+    eps: np.ndarray
+    t: np.ndarray
+    weight: np.ndarray
+    probe: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a network of one prediction type is trained to do.
+
+    objective:
+      mse      the squared error of the network's output, mean over elements, times `weight`
+               (Ho et al. 2020, L_simple; denoising score matching; flow matching).
+      hybrid   mse + 0.001 T L_t of a network that learns its variance by learned_range; L_t, a term
+               of the variational bound in bits/dim, trains the variance alone (Nichol & Dhariwal
+               2021, arXiv 2102.09672, eq. 16).
+      vlb      T L_t, which also trains the mean: averaged over uniform t the bound less its prior.
+      sliced   sliced score matching with variance reduction (Song et al. 2019, arXiv 1905.07088,
+               eq. 8) at x_t, times sigma^2: v . J v + |s|^2 / 2 by finite differences along v
+               (Pang et al. 2020, arXiv 2007.03317, section 3.2): one backward pass suffices.
+    weight: a key of WEIGHTS, or (prediction, t, schedule) -> (N,), the factor of an image's squared
+      error; not for vlb and sliced.
+    times: a key of TIMES, or a Times or LossHistory.
+    decoder: of L_0: discretized (images in 256 levels) or gaussian.
+
+    Raises ConfigError for unknown options.
+    """
+
+    prediction: str = "epsilon"
+    objective: str = "mse"
+    weight: str | Callable[[str, Any, NoiseSchedule], np.ndarray] = "simple"
+    times: str | Times | LossHistory = "uniform"
+    decoder: str = "discretized"
+
+    def __post_init__(self) -> None:
+        check_prediction(self.prediction)
+        for name, known in (("objective", OBJECTIVES), ("weight", WEIGHTS), ("times", TIMES)):
+            value = getattr(self, name)
+            if isinstance(value, str) and value not in known:
+                raise ConfigError(f"{name} = {value!r}; known: {', '.join(known)}")
+        if self.weight != "simple" and self.objective in ("vlb", "sliced"):
+            raise ConfigError(f"objective = {self.objective!r} brings its own weight: leave it out")
+
+    @property
+    def learns_variance(self) -> bool:
+        """Whether the network must return twice the channels."""
+        return self.objective in ("hybrid", "vlb")
+
+    def draw(
+        self,
+        schedule: NoiseSchedule,
+        x0: np.ndarray,
+        seed: int,
+        step: int = 0,
+        first_image: int = 0,
+    ) -> Example:
+        """Times and noise for images x0 (N, ...), keyed by (seed, step, image index)."""
+        x0 = as_float(x0, "x0")
+        times = TIMES[self.times] if isinstance(self.times, str) else self.times
+        t, weight = times.draw(schedule, seed, len(x0), step, first_image)
+        key: dict[str, Any] = {"step": step, "first_image": first_image}
+        # float32 draws, so that the noise is the same in both dtypes
+        eps = random.normal(seed, x0.shape, stream="train_noise", **key).astype(x0.dtype)
+        probe = None
+        if self.objective == "sliced":
+            probe = np.sign(random.normal(seed, x0.shape, stream="sampler", **key))
+            probe = probe.astype(x0.dtype)
+        return Example(x0, eps, t, weight, probe)
+
+    def __call__(
+        self, model: Callable[..., Any], example: Example, schedule: NoiseSchedule, **inputs: Any
+    ) -> Tensor:
+        """The loss of each image, (N,): take its mean, and backward from there.
+
+        model: callable (x_t, t, **inputs) -> Tensor like x_t, or with twice the channels where it
+        learns its variance (else ShapeError). The losses hold the weights of the draw.
+        """
+        values = OBJECTIVES[self.objective](self, model, example, schedule, inputs)
+        return values * example.weight.astype(values.dtype)
+
+    def mean(
+        self, model: Callable[..., Any], example: Example, schedule: NoiseSchedule, **inputs: Any
+    ) -> Tensor:
+        """The mean over the images, a scalar; in one fused pass where every error counts alike."""
+        if self.objective != "mse" or self.weight != "simple" or (example.weight != 1.0).any():
+            return ops.mean(self(model, example, schedule, **inputs))
+        x0, eps, t = example[:3]
+        output = model(schedule.add_noise(x0, eps, t), t, **inputs)
+        _check_shape(output, x0.shape)
+        return ops.mse_loss(output, training_target(self.prediction, x0, eps, t, schedule))
 
 
 def training_target(
@@ -28,33 +138,106 @@ def training_target(
     return target(prediction, x0, eps, schedule.alpha(t), schedule.sigma(t))
 
 
-def training_times(
-    schedule: DiscreteSchedule, seed: int, n: int, step: int = 0, first_image: int = 0
-) -> np.ndarray:
-    """(n,) int64 times, uniform over 0 .. T-1, keyed by (seed, step, image index)."""
-    u = random.uniform(
-        seed, (n, 1), step=step, stream="train_time", first_image=first_image, dtype=np.float64
-    )
-    length = schedule.num_train_timesteps
-    return np.minimum((u[:, 0] * length).astype(np.int64), length - 1)
+Inputs = dict[str, Any]
 
 
-def min_snr_weights(
-    prediction: str, t: Any, schedule: NoiseSchedule, gamma: float = 5.0
-) -> np.ndarray:
-    """Factors for the squared error of each image so that x_0's error weighs min(SNR, gamma).
+def _mse(loss: Loss, model: Any, example: Example, schedule: NoiseSchedule, inputs: Inputs) -> Any:
+    x0, eps, t = example[:3]
+    output = model(schedule.add_noise(x0, eps, t), t, **inputs)
+    return _squared_error(loss, output, example, schedule)
 
-    Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy", section 3.4
-    (arXiv 2303.09556). t a number or (N,); the result is float64 of the shape of t. The error of
-    epsilon is SNR times that of x_0, the error of v is (SNR + 1) times it.
-    """
-    snr = np.exp(np.asarray(schedule.log_snr(t), np.float64))
-    weight = np.minimum(snr, gamma)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if check_prediction(prediction) == "sample":
-            return weight
-        if prediction == "v_prediction":
-            return weight / (snr + 1.0)
-        if prediction == "epsilon":
-            return np.where(snr > 0.0, weight / snr, 1.0)
-    raise ConfigError(f"min-SNR weights are for epsilon, sample and v_prediction, not {prediction}")
+
+def _squared_error(loss: Loss, output: Any, example: Example, schedule: NoiseSchedule) -> Tensor:
+    x0, eps, t = example[:3]
+    _check_shape(output, x0.shape)
+    wanted = training_target(loss.prediction, x0, eps, t, schedule)
+    error = _mean(ops.square(ops.subtract(output, wanted)))
+    weight = WEIGHTS[loss.weight] if isinstance(loss.weight, str) else loss.weight
+    if weight is None:
+        return error
+    return error * weight(loss.prediction, t, schedule).astype(error.dtype)
+
+
+def _vlb(loss: Loss, model: Any, example: Example, schedule: NoiseSchedule, inputs: Inputs) -> Any:
+    output, v, steps = _halves(model, example, schedule, inputs)
+    return _bound(loss, output, v, steps, example, schedule) * float(len(steps.times))
+
+
+def _hybrid(
+    loss: Loss, model: Any, example: Example, schedule: NoiseSchedule, inputs: Inputs
+) -> Any:
+    output, v, steps = _halves(model, example, schedule, inputs)
+    bound = _bound(loss, output.detach(), v, steps, example, schedule)
+    simple = _squared_error(loss, output, example, schedule)
+    return simple + bound * (HYBRID * len(steps.times))
+
+
+def _halves(
+    model: Any, example: Example, schedule: NoiseSchedule, inputs: Inputs
+) -> tuple[Tensor, Tensor, Chain]:
+    """The prediction, what was learned of the variance, and the chain of all times."""
+    if not isinstance(schedule, DiscreteSchedule):
+        raise ConfigError("the hybrid and vlb objectives are for discrete schedules")
+    x0, eps, t = example[:3]
+    output, channels = model(schedule.add_noise(x0, eps, t), t, **inputs), x0.shape[-1]
+    _check_shape(output, (*x0.shape[:-1], 2 * channels))
+    return output[..., :channels], output[..., channels:], chain(schedule)
+
+
+def _bound(
+    loss: Loss, output: Tensor, v: Tensor, steps: Chain, example: Example, schedule: NoiseSchedule
+) -> Tensor:
+    """L_t of each image, bits per dimension: the decoder at t = 0, a KL at all others."""
+    x0, eps, t = example[:3]
+    x = schedule.add_noise(x0, eps, t)
+    from_x, from_output = PREDICTIONS[loss.prediction].x0(schedule.alpha(t), schedule.sigma(t))
+    x0_hat = _times(output, from_output, x) + _times(x, from_x, x)
+    log_p = model_log_variance("learned_range", steps, t, x0, v)
+    first = (t == 0).astype(x0.dtype)
+    kl = step_bits(x0, x0_hat, log_p, steps, np.maximum(t, 1))
+    if not first.any():
+        return kl
+    return kl * (1.0 - first) + decoder_bits(x0, x0_hat, log_p, loss.decoder) * first
+
+
+def _sliced(
+    loss: Loss, model: Any, example: Example, schedule: NoiseSchedule, inputs: Inputs
+) -> Any:
+    """sigma^2 (v . (s+ - s-) / (2h) + |s+ + s-|^2 / 8) / D with s+- the score at x_t +- h v."""
+    x0, eps, t, _, v = example
+    sigma = schedule.sigma(t)
+    from_x, from_output = PREDICTIONS[loss.prediction].eps(schedule.alpha(t), sigma)
+    x, h = schedule.add_noise(x0, eps, t), _SLICE * sigma
+    assert v is not None
+
+    def scaled_score(x: np.ndarray) -> Tensor:
+        """sigma s = -eps."""
+        output = model(x, t, **inputs)
+        _check_shape(output, x.shape)
+        return _times(output, -1.0 * from_output, x) + _times(x, -1.0 * from_x, x)
+
+    ahead, behind = (scaled_score(x + per_image(s * h, x) * v) for s in (1.0, -1.0))
+    curvature = (ahead - behind) * (v * (0.5 / _SLICE))
+    return _mean(curvature + ops.square(ahead + behind) * 0.125)
+
+
+OBJECTIVES: dict[str, Callable[[Loss, Any, Example, NoiseSchedule, Inputs], Any]] = {
+    "mse": _mse,
+    "hybrid": _hybrid,
+    "vlb": _vlb,
+    "sliced": _sliced,
+}
+
+
+def _times(values: Any, factor: Any, like: np.ndarray) -> Any:
+    """values times a number or one factor for each image; values an array or a Tensor."""
+    return values * per_image(np.broadcast_to(factor, len(like)), like)
+
+
+def _mean(values: Tensor) -> Tensor:
+    return ops.mean(values, axis=tuple(range(1, values.ndim)))
+
+
+def _check_shape(output: Any, shape: tuple[int, ...]) -> None:
+    if output.shape != shape:
+        raise ShapeError(f"the model returned shape {output.shape}; the loss needs {shape}")

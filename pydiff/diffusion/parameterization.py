@@ -1,7 +1,7 @@
 """What a network predicts, and how x_0 follows from it.
 
-With x_t = alpha x_0 + sigma eps, every prediction type is one pair of linear formulas:
-x_0 = c_x x_t + c_out output, and target = c_x0 x_0 + c_eps eps.
+With x_t = alpha x_0 + sigma eps, every prediction type is three linear formulas: x_0 and eps from
+x_t and the output, and the target from x_0 and eps.
 
 epsilon       the noise (Ho et al. 2020, arXiv 2006.11239)
 sample        x_0 itself
@@ -23,20 +23,33 @@ from .noise_schedule import per_image
 
 
 class Parameterization(NamedTuple):
-    """Two functions of (alpha, sigma), floats or float64 arrays."""
+    """Functions of (alpha, sigma), floats or float64 arrays."""
 
-    x0: Callable[[Any, Any], tuple[Any, Any]]  # (c_x, c_out)
-    target: Callable[[Any, Any], tuple[Any, Any]]  # (c_x0, c_eps)
+    x0: Callable[[Any, Any], tuple[Any, Any]]  # x_0 = c_x x_t + c_out output: (c_x, c_out)
+    eps: Callable[[Any, Any], tuple[Any, Any]]  # eps = c_x x_t + c_out output: (c_x, c_out)
+    target: Callable[[Any, Any], tuple[Any, Any]]  # c_x0 x_0 + c_eps eps: (c_x0, c_eps)
 
 
 PREDICTIONS: dict[str, Parameterization] = {
-    "epsilon": Parameterization(lambda a, s: (1.0 / a, -s / a), lambda a, s: (0.0, 1.0)),
-    "sample": Parameterization(lambda a, s: (0.0, 1.0), lambda a, s: (1.0, 0.0)),
-    "v_prediction": Parameterization(
-        lambda a, s: (a / (a * a + s * s), -s / (a * a + s * s)), lambda a, s: (-s, a)
+    "epsilon": Parameterization(
+        lambda a, s: (1.0 / a, -s / a), lambda a, s: (0.0, 1.0), lambda a, s: (0.0, 1.0)
     ),
-    "score": Parameterization(lambda a, s: (1.0 / a, s * s / a), lambda a, s: (0.0, -1.0 / s)),
-    "flow": Parameterization(lambda a, s: (1.0 / (a + s), -s / (a + s)), lambda a, s: (-1.0, 1.0)),
+    "sample": Parameterization(
+        lambda a, s: (0.0, 1.0), lambda a, s: (1.0 / s, -a / s), lambda a, s: (1.0, 0.0)
+    ),
+    "v_prediction": Parameterization(
+        lambda a, s: (a / (a * a + s * s), -s / (a * a + s * s)),
+        lambda a, s: (s / (a * a + s * s), a / (a * a + s * s)),
+        lambda a, s: (-s, a),
+    ),
+    "score": Parameterization(
+        lambda a, s: (1.0 / a, s * s / a), lambda a, s: (0.0, -s), lambda a, s: (0.0, -1.0 / s)
+    ),
+    "flow": Parameterization(
+        lambda a, s: (1.0 / (a + s), -s / (a + s)),
+        lambda a, s: (1.0 / (a + s), a / (a + s)),
+        lambda a, s: (-1.0, 1.0),
+    ),
 }
 
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .. import random
 from ..data import random_flip
-from ..diffusion import DiscreteSchedule, training_times
+from ..diffusion import DiscreteSchedule
+from ..diffusion.losses import Example
 from ..errors import ConfigError, DataError, ShapeError
 from .config import TrainConfig
 
 
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """One micro-batch: x0 and noise (B, H, W, C) float32, t (B,) int64, labels (B,) or None."""
+class Batch(NamedTuple):
+    """One micro-batch: x0 and eps (B, H, W, C), t (B,) int64 and so on; labels (B,) or None."""
 
-    x0: np.ndarray
-    noise: np.ndarray
-    t: np.ndarray
+    example: Example
     labels: np.ndarray | None
 
 
@@ -45,8 +43,8 @@ class Batches:
     def images_per_step(self) -> int:
         return self.config.batch_size * self.config.grad_accumulation
 
-    def draw(self, step: int, micro: int) -> Batch:
-        """Micro-batch `micro` of optimiser step `step` (both from 0)."""
+    def draw(self, step: int, micro: int, dtype: DTypeLike = np.float32) -> Batch:
+        """Micro-batch `micro` of optimiser step `step` (both from 0), float32 or float64."""
         first, count = micro * self.config.batch_size, self.config.batch_size
         index = self._indices(step * self.images_per_step + first, count)
         key: dict[str, Any] = {"step": step, "first_image": first}
@@ -54,21 +52,23 @@ class Batches:
         x0 = np.ascontiguousarray(self.images[index], dtype=np.float32)
         if self.config.horizontal_flip:
             x0 = random_flip(x0, seed, **key)
-        t = training_times(self.schedule, seed, count, **key)
-        noise = random.normal(seed, x0.shape, stream="train_noise", **key)
+        x0 = x0.astype(dtype, copy=False)
+        example = self.config.loss.draw(self.schedule, x0, seed, **key)
         labels = None
         if self.config.class_conditional and self.labels is not None:
             labels = self.labels[index]
-        return Batch(x0, noise, t, labels)
+        return Batch(example, labels)
 
     def check_fit(self, model_config: dict[str, Any]) -> None:
         """Raise unless a network of this configuration takes these images and labels."""
         channels = self.images.shape[3]
-        for key in ("in_channels", "out_channels"):
-            if model_config[key] != channels:
+        learned = self.config.loss.learns_variance
+        for key, wanted in (("in_channels", 1), ("out_channels", 1 + learned)):
+            if model_config[key] != wanted * channels:
+                more = f"; objective = {self.config.objective!r} needs twice as many"
                 raise ShapeError(
                     f"Trainer: the model has {key} = {model_config[key]}, the images {channels} "
-                    f"channels (shape {self.images.shape})"
+                    f"channels (shape {self.images.shape}){more * (wanted - 1)}"
                 )
         classes = model_config["num_class_embeds"]
         if self.config.class_conditional != (classes is not None):

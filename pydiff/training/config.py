@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
+from ..diffusion import OBJECTIVES, TIMES, WEIGHTS, Loss
 from ..errors import ConfigError
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
@@ -22,6 +23,8 @@ class TrainConfig:
     steps: optimiser steps in all (a resumed run counts from the start, not from the resumption).
     batch_size: images per forward pass; an optimiser step sees batch_size * grad_accumulation.
     prediction: what the model predicts: epsilon, sample (x_0) or v_prediction.
+    objective, loss_weight, times: of `diffusion.Loss`: mse, sliced, or hybrid or vlb for a model of
+        twice the output channels; simple, min_snr, p2, ncsn, edm or likelihood; how t is drawn.
     lr, warmup_steps, lr_schedule: the rate climbs linearly over warmup_steps, then stays
         (constant) or falls to zero at `steps` (cosine, linear).
     max_grad_norm: gradients are scaled down to this global 2-norm; None leaves them alone.
@@ -36,6 +39,9 @@ class TrainConfig:
     steps: int = 1000
     batch_size: int = 128
     prediction: str = "epsilon"
+    objective: str = "mse"
+    loss_weight: str = "simple"
+    times: str = "uniform"
     lr: float = 1e-3
     warmup_steps: int = 100
     lr_schedule: str = "constant"
@@ -67,6 +73,10 @@ class TrainConfig:
         if self.max_grad_norm is not None:
             self._check_number("max_grad_norm", 1e-12, 1e12)
         self._check_choice("prediction", PREDICTIONS)
+        self._check_choice("objective", tuple(OBJECTIVES))
+        self._check_choice("loss_weight", tuple(WEIGHTS))
+        self._check_choice("times", tuple(TIMES))
+        self.loss  # noqa: B018 (raises where they do not go together)
         self._check_choice("lr_schedule", LR_SCHEDULES)
         self._check_choice("horizontal_flip", (False, True))
         self._check_choice("class_conditional", (False, True))
@@ -75,6 +85,11 @@ class TrainConfig:
                 f"training config: warmup_steps = {self.warmup_steps}; below steps = {self.steps} "
                 f"with lr_schedule = {self.lr_schedule!r}"
             )
+
+    @property
+    def loss(self) -> Loss:
+        """What the model is trained to do."""
+        return Loss(self.prediction, self.objective, self.loss_weight, self.times)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""

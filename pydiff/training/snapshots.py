@@ -31,7 +31,8 @@ def save_samples(
     count, classes = config.num_samples, model.config["num_class_embeds"]
     labels = None if classes is None else np.arange(count) % classes
     call = model if labels is None else partial(model, class_labels=labels)
-    denoiser = Denoiser(call, schedule, config.prediction, clip=1.0)
+    learned = config.loss.learns_variance
+    denoiser = Denoiser(call, schedule, config.prediction, clip=1.0, learned_variance=learned)
     x = sample(denoiser, (count, *shape), "ddim", config.sample_steps, "trailing", seed=config.seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_grid(denormalise(x), path, scale=max(1, _VISIBLE // shape[0]))

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
-from ..diffusion import DiscreteSchedule, training_target
+from ..diffusion import DiscreteSchedule
 from ..errors import ConfigError, NonFiniteError
 from ..io.figure import plotting_available
 from ..nn import (
@@ -27,7 +26,7 @@ from ..nn import (
     grad_norm,
     seed_dropout,
 )
-from .batches import Batches
+from .batches import Batch, Batches
 from .checkpoint import list_checkpoints, newest_checkpoint, save_checkpoint
 from .config import TrainConfig
 from .interrupt import InterruptGuard
@@ -41,7 +40,7 @@ Callback = Callable[[dict[str, Any]], Any]
 
 
 class Trainer:
-    """Trains a model to predict epsilon, x_0 or v at random noise levels (mean squared error).
+    """Trains a model to denoise at random noise levels, by the loss of its config.
 
     Ho et al. 2020, "Denoising Diffusion Probabilistic Models" (arXiv 2006.11239), Algorithm 1.
 
@@ -177,23 +176,19 @@ class Trainer:
 
     def _accumulate(self, micro: int) -> float:
         """Add the gradients of one micro-batch; returns its loss."""
-        x_t, t, labels, target = self._inputs(micro)
-        prediction = self.model(x_t, t, class_labels=labels)
-        loss = ops.mse_loss(prediction, target)
+        batch = self._inputs(micro)
+        loss = self.config.loss.mean(
+            self.model, batch.example, self.schedule, class_labels=batch.labels
+        )
         (loss * (1.0 / self.config.grad_accumulation)).backward()
         return float(loss.item())
 
-    def _inputs(self, micro: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
-        """x_t, t, labels and target of one micro-batch, with the dropout masks set."""
+    def _inputs(self, micro: int) -> Batch:
+        """One micro-batch, with the dropout masks set."""
         first = micro * self.config.batch_size
         if self.model.config["dropout"]:
             seed_dropout(self.model, self.config.seed, self.step, first)
-        batch = self.batches.draw(self.step, micro)
-        dtype = self.model.dtype
-        x0, noise = (array.astype(dtype, copy=False) for array in (batch.x0, batch.noise))
-        x_t = self.schedule.add_noise(x0, noise, batch.t)
-        target = training_target(self.config.prediction, x0, noise, batch.t, self.schedule)
-        return x_t, batch.t, batch.labels, target
+        return self.batches.draw(self.step, micro, self.model.dtype)
 
     def _check_finite(self, loss: float, norm: float) -> None:
         if math.isfinite(loss) and math.isfinite(norm):
@@ -208,7 +203,8 @@ class Trainer:
     def _culprit(self) -> str:
         """Where the first NaN or infinity of this step appears."""
         for micro in range(self.config.grad_accumulation):
-            x_t, t, labels, _ = self._inputs(micro)
+            (x0, eps, t, *_), labels = self._inputs(micro)
+            x_t = self.schedule.add_noise(x0, eps, t)
             layer = first_nonfinite(self.model, x_t, t, class_labels=labels)
             if layer is not None:
                 return f"the first layer with a non-finite output is {layer or 'the model'!r}"

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from pydiff import Tensor, gradcheck, ops
 from pydiff.diffusion import (
+    WEIGHTS,
     Denoiser,
+    Loss,
     min_snr_weights,
     schedules,
     training_target,
     training_times,
 )
+from pydiff.diffusion.parameterization import target
+from pydiff.diffusion.vlb import chain, model_log_variance, step_bits
 from pydiff.errors import ConfigError, ShapeError
 
 SCHEDULE = schedules.linear()
@@ -60,5 +67,156 @@ def test_min_snr_weights_the_error_of_x0_by_the_capped_snr() -> None:
     end = SCHEDULE.rescale_zero_terminal_snr()
     assert min_snr_weights("epsilon", 999, end) == 1.0
     assert min_snr_weights("v_prediction", 999, end) == 0.0
-    with pytest.raises(ConfigError, match="not flow"):
-        min_snr_weights("flow", T, SCHEDULE)
+
+
+# ---------------------------------------------------------------- objectives and weights
+
+PREDICTION_NAMES = ["epsilon", "sample", "v_prediction", "score", "flow"]
+
+
+def answers(prediction: str, x0: np.ndarray) -> Any:
+    """A network of this prediction type whose x_0 is always `x0`."""
+
+    def model(x: np.ndarray, t: np.ndarray) -> Tensor:
+        alpha, sigma = (f(t)[:, None, None, None] for f in (SCHEDULE.alpha, SCHEDULE.sigma))
+        eps = (x - alpha * x0) / sigma
+        return Tensor(target(prediction, x0, eps, SCHEDULE.alpha(t), SCHEDULE.sigma(t)))
+
+    return model
+
+
+@pytest.mark.parametrize("weight", ["min_snr", "p2", "ncsn", "edm", "likelihood"])
+def test_weights_speak_of_the_same_error_whatever_is_predicted(weight: str) -> None:
+    example = Loss().draw(SCHEDULE, X0, seed=3)
+    losses = [
+        Loss(prediction, weight=weight)(answers(prediction, 0.5 * X0), example, SCHEDULE).numpy()
+        for prediction in PREDICTION_NAMES
+    ]
+    for other in losses[1:]:
+        np.testing.assert_allclose(other, losses[0], rtol=1e-8)
+
+
+def test_weights_are_those_of_their_papers() -> None:
+    t = np.array([1, 10, 500, 998])
+    snr = np.exp(SCHEDULE.log_snr(t))
+    np.testing.assert_allclose(WEIGHTS["p2"]("epsilon", t, SCHEDULE), 1.0 / (1.0 + snr))
+    np.testing.assert_allclose(WEIGHTS["ncsn"]("score", t, SCHEDULE), SCHEDULE.sigma(t) ** 2)
+    edm, sigma = schedules.edm(), np.array([0.01, 0.5, 20.0])
+    expected = (sigma**2 + 0.25) / (0.5 * sigma) ** 2
+    np.testing.assert_allclose(WEIGHTS["edm"]("sample", sigma, edm), expected)
+    before = np.exp(SCHEDULE.log_snr(t - 1))
+    np.testing.assert_allclose(
+        WEIGHTS["likelihood"]("sample", t, SCHEDULE), 500.0 * (before - snr), rtol=1e-9
+    )
+    vp, u = schedules.vp(), np.array([0.1, 0.5, 0.9])
+    h = 1e-6
+    slope = (np.exp(vp.log_snr(u - h)) - np.exp(vp.log_snr(u + h))) / (2 * h)
+    np.testing.assert_allclose(
+        WEIGHTS["likelihood"]("sample", u, vp), 0.5 * (1.0 - vp.t_first) * slope, rtol=1e-6
+    )
+
+
+def test_the_mean_is_one_pass_with_the_same_result() -> None:
+    example = Loss("v_prediction").draw(SCHEDULE, X0, seed=4)
+    model = answers("v_prediction", 0.3 * X0)
+    loss = Loss("v_prediction")
+    each = loss(model, example, SCHEDULE).numpy()
+    assert loss.mean(model, example, SCHEDULE).item() == pytest.approx(each.mean(), rel=1e-12)
+
+
+def test_sliced_score_matching_is_denoising_score_matching_up_to_a_constant() -> None:
+    """Data N(0, 4), a score model -c x: both are least at the true c, and half the weighted error
+    of the score grows as the sliced objective does."""
+    schedule, n = schedules.vp(), 400_000
+    x0 = 2.0 * np.random.default_rng(5).standard_normal((n, 1))
+    t = np.full(n, 0.4)
+    alpha, sigma = schedule.alpha(0.4), schedule.sigma(0.4)
+    true = 1.0 / (4.0 * alpha**2 + sigma**2)
+    sliced, denoising = (Loss("score", o, w) for o, w in (("sliced", "simple"), ("mse", "ncsn")))
+    example = sliced.draw(schedule, x0, seed=6)._replace(t=t)
+
+    def value(loss: Loss, c: float) -> float:
+        return loss.mean(lambda x, t: Tensor(-c * x), example, schedule).item()
+
+    for c in (0.7 * true, 1.3 * true):
+        gained = value(sliced, c) - value(sliced, true)
+        assert gained > 0.0
+        half = 0.5 * (value(denoising, c) - value(denoising, true))
+        assert gained == pytest.approx(half, rel=0.03)
+
+
+class TwoHeads:
+    """A network whose prediction and variance are parameters."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(8)
+        self.mean, self.v = (
+            Tensor(0.1 * rng.standard_normal(X0.shape), requires_grad=True) for _ in range(2)
+        )
+
+    def __call__(self, x: Any, t: Any) -> Tensor:
+        return ops.concat([self.mean, self.v], -1)
+
+
+def test_hybrid_trains_the_mean_by_the_simple_loss_alone() -> None:
+    hybrid, simple, vlb = TwoHeads(), TwoHeads(), TwoHeads()
+    loss = Loss(objective="hybrid")
+    example = loss.draw(SCHEDULE, X0, seed=9)._replace(t=T)
+    loss.mean(hybrid, example, SCHEDULE).backward()
+    Loss().mean(lambda x, t: simple.mean, example, SCHEDULE).backward()
+    Loss(objective="vlb").mean(vlb, example, SCHEDULE).backward()
+    np.testing.assert_allclose(hybrid.mean.grad, simple.mean.grad, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(hybrid.v.grad, 1e-3 * vlb.v.grad, rtol=1e-9)
+    assert np.abs(vlb.mean.grad).max() > 0.0 and loss.learns_variance
+
+
+def test_the_bound_is_the_likelihoods() -> None:
+    """T times a term of `vlb` at the same noise."""
+    heads = TwoHeads()
+    loss = Loss(objective="vlb")
+    example = loss.draw(SCHEDULE, X0, seed=9)._replace(t=np.full(4, 300))
+    value = loss(heads, example, SCHEDULE).numpy()
+    steps = chain(SCHEDULE)
+    x = SCHEDULE.add_noise(X0, example.eps, 300)
+    x0_hat = (x - SCHEDULE.sigma(300) * heads.mean.data) / SCHEDULE.alpha(300)
+    log_p = model_log_variance("learned_range", steps, example.t, X0, heads.v)
+    expected = 1000 * step_bits(X0, Tensor(x0_hat), log_p, steps, example.t).numpy()
+    np.testing.assert_allclose(value, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("objective", ["mse", "vlb", "sliced"])  # hybrid stops one on purpose
+def test_gradients(objective: str) -> None:
+    loss = Loss(objective=objective)
+    example = loss.draw(SCHEDULE, X0, seed=2)._replace(t=np.array([0, 10, 500, 900]))
+    width = 1 + loss.learns_variance
+
+    def value(w: Any) -> Any:
+        return loss.mean(lambda x, t: ops.tanh(ops.matmul(Tensor(x), w)), example, SCHEDULE)
+
+    gradcheck(value, [0.3 * np.random.default_rng(3).standard_normal((1, width))])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prediction": "noise"}, "prediction = 'noise'"),
+        ({"objective": "l1"}, "known: mse, hybrid, vlb, sliced"),
+        ({"weight": "snr"}, "weight = 'snr'; known"),
+        ({"times": "often"}, "times = 'often'; known"),
+        ({"objective": "vlb", "weight": "p2"}, "brings its own weight"),
+    ],
+)
+def test_impossible_losses_are_refused(options: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Loss(**options)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    example = Loss().draw(SCHEDULE, X0, seed=0)
+    with pytest.raises(ShapeError, match=r"the loss needs \(4, 2, 2, 2\)"):
+        Loss(objective="hybrid")(answers("epsilon", X0), example, SCHEDULE)
+    with pytest.raises(ShapeError, match="the loss needs"):
+        Loss()(TwoHeads(), example, SCHEDULE)
+    with pytest.raises(ConfigError, match="discrete schedules"):
+        vp = schedules.vp()
+        Loss(objective="vlb")(TwoHeads(), Loss().draw(vp, X0, seed=0), vp)

@@ -12,6 +12,7 @@ BAD = [
     ("steps", 0), ("steps", 1.0), ("steps", True), ("steps", 2**40), ("steps", "10"),
     ("batch_size", -1), ("seed", -1), ("seed", 2**64), ("lr", float("nan")), ("lr", "1e-3"),
     ("lr", float("inf")), ("lr", -1e-3), ("ema_decay", 1.0), ("ema_decay", None), ("beta1", 1),
+    ("objective", "l1"), ("loss_weight", "snr"), ("times", "often"),
     ("prediction", "noise"), ("prediction", []), ("lr_schedule", "step"),
     ("horizontal_flip", 1), ("max_grad_norm", 0.0), ("grad_accumulation", 0), ("warmup_steps", -1),
 ]  # fmt: skip

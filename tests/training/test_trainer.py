@@ -251,10 +251,10 @@ def test_splitting_a_step_into_micro_batches_changes_only_rounding():
 
 def test_the_loss_of_a_step_is_the_mean_squared_error_it_should_be():
     trainer = make_trainer(unet={"dropout": 0.0}, grad_accumulation=1)
-    batch = trainer.batches.draw(0, 0)
-    x_t = trainer.schedule.add_noise(batch.x0, batch.noise, batch.t)
-    predicted = trainer.model(x_t, batch.t, class_labels=batch.labels).numpy()
-    expected = np.mean((predicted.astype(np.float64) - batch.noise) ** 2)
+    (x0, eps, t, *_), labels = trainer.batches.draw(0, 0)
+    x_t = trainer.schedule.add_noise(x0, eps, t)
+    predicted = trainer.model(x_t, t, class_labels=labels).numpy()
+    expected = np.mean((predicted.astype(np.float64) - eps) ** 2)
     assert trainer._accumulate(0) == pytest.approx(expected, rel=1e-5)
 
 
@@ -270,6 +270,36 @@ def test_it_learns(prediction):
     trainer.train(callback=records.append)
     losses = [record["loss"] for record in records]
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss_weight": "min_snr", "times": "low_discrepancy"},
+        {"loss_weight": "p2", "times": "log_snr"},
+        {"objective": "hybrid"},
+        {"objective": "vlb"},
+        {"objective": "sliced"},
+    ],
+    ids=str,
+)
+def test_every_loss_trains_and_resumes_to_the_bit(tmp_path, options):
+    learned = options.get("objective") in ("hybrid", "vlb")
+    unet = {"out_channels": 1 + learned}
+    straight = make_trainer(unet=unet, **options)
+    straight.train()
+    first = make_trainer(tmp_path, unet=unet, **options)
+    run_until(first, 3)
+    first.save()
+    second = make_trainer(tmp_path, unet=unet, **options)
+    assert second.resume() == 3
+    second.train()
+    assert fingerprint(second) == fingerprint(straight)
+
+
+def test_a_learned_variance_needs_its_channels():
+    with pytest.raises(ShapeError, match="objective = 'hybrid' needs twice as many"):
+        make_trainer(objective="hybrid")
 
 
 def test_float64_models_train_in_float64():
@@ -354,7 +384,7 @@ def test_data_that_does_not_fit_is_refused(data, error):
 def test_batches_visit_every_image_once_per_epoch():
     trainer = make_trainer(data=(_numbered(24), np.zeros(24, np.int64)), horizontal_flip=False)
     batches = [trainer.batches.draw(step, micro) for step in range(3) for micro in range(2)]
-    seen = [round(float(v) * 100) for b in batches for v in b.x0[:, 0, 0, 0]]
+    seen = [round(float(v) * 100) for b in batches for v in b.example.x0[:, 0, 0, 0]]
     assert sorted(seen) == list(range(24))
     assert seen != list(range(24))
 
