@@ -180,6 +180,8 @@ def test_sa_solver(orders: tuple[int, int], form: str, steps: int) -> None:
 
 @pytest.mark.parametrize("steps", STEPS)
 def test_lms(steps: int) -> None:
+    pytest.importorskip("scipy", reason="diffusers integrates with it")
+
     def scheduler() -> Any:
         return diffusers.LMSDiscreteScheduler(timestep_spacing="trailing")
 
