@@ -1,4 +1,4 @@
-"""`pydiff demo`: train on handwritten digits from scratch and draw some."""
+"""`pydiff demo`: train on handwritten digits from scratch and draw some, or on points."""
 
 from __future__ import annotations
 
@@ -9,34 +9,68 @@ from typing import Any
 
 from .report import Report
 
-HELP = "train a small model on digits, draw some, and show what came out"
+HELP = "train a small model on digits or on points, and show what came out"
 DESCRIPTION = """\
-Train a class-conditional U-Net of 0.7 M parameters on 1,500 handwritten digits of 8 x 8 pixels,
-from random weights, then sample it with DDIM and DDPM. Everything lands in one folder:
-pictures, an animation of the denoising, the loss curve, checkpoints, and the model itself.
+Without a word, or with `digits`: train a class-conditional U-Net of 0.7 M parameters on 1,500
+handwritten digits of 8 x 8 pixels, from random weights, then sample it with DDIM and DDPM.
+Everything lands in one folder: pictures, an animation of the denoising, the loss curve,
+checkpoints, and the model itself.
+
+toy: learn points in the plane; draw data, samples and density, the score as a vector field, and
+the particles on their way from noise to data. `--data two_pixels` are images of two grey pixels.
+ncsn: the same at geometric noise levels, sampled by annealed Langevin dynamics.
+geometric: the schedule beta_t = b (1-b)^(T-1-t) over b and T: what never becoming noise costs.
 """
 EPILOG = """\
 examples:
   pydiff demo                       the whole thing, about 90 s on two cores
   pydiff demo --steps 300           quicker and blurrier
   pydiff sample pydiff-demo         more images from what was trained
+  pydiff demo toy --data two_pixels
+  pydiff demo toy --data checkerboard --sde sub_vp --sampler predictor_corrector
+  pydiff demo ncsn --data moons
+  pydiff demo geometric
 """
 STEPS, BATCH, LEARNING_RATE = 900, 128, 2e-3
 GRID = 100  # images on a sheet: ten of each digit
 DDIM_STEPS, DDPM_STEPS = 50, 250
+PROCESSES = ("linear", "cosine", "vp", "sub_vp", "ve", "edm", "flow")  # of pydiff.schedules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", default="pydiff-demo", help="folder (default ./pydiff-demo)")
     parser.add_argument(
-        "--steps", type=int, default=STEPS, help=f"training steps (default {STEPS})"
-    )
+        "what", nargs="?", choices=("digits", "toy", "ncsn", "geometric"), default="digits",
+        help="(default digits)",
+    )  # fmt: skip
+    parser.add_argument("--out", help="folder (default ./pydiff-demo, for points ./pydiff-WHAT)")
+    parser.add_argument("--steps", type=int, help=f"training steps (default {STEPS} for digits)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    points = parser.add_argument_group("options of toy and ncsn")
+    points.add_argument(
+        "--data", default="swiss_roll", help="a set of pydiff.data.toy (swiss_roll)"
+    )
+    points.add_argument("--sde", default="vp", choices=PROCESSES, help="of toy (default vp)")
+    points.add_argument("--sampler", default="heun", help="of toy (default heun)")
 
 
 def run(args: argparse.Namespace, report: Report) -> int:
+    args.out = args.out or f"pydiff-{'demo' if args.what == 'digits' else args.what}"
+    if args.what == "digits":
+        return run_digits(args, report)
+    if args.what == "geometric":
+        from . import demo_geometric
+
+        return demo_geometric.run(args, report)
+    from . import demo_toy
+
+    return (demo_toy.run_ncsn if args.what == "ncsn" else demo_toy.run)(args, report)
+
+
+def run_digits(args: argparse.Namespace, report: Report) -> int:
+    """Train on the digits and draw some."""
     from ..training import clear_run
 
+    args.steps = STEPS if args.steps is None else args.steps
     start, out = time.perf_counter(), Path(args.out)
     clear_run(out)
     trainer = build(args, out)

@@ -267,6 +267,42 @@ def test_demo_writes_what_it_promises(capsys, monkeypatch):
     assert "pydiff-demo" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "arguments", [["toy", "--sde", "flow"], ["toy", "--sampler", "ode"], ["ncsn"]], ids=" ".join
+)
+def test_demos_of_points_write_what_they_promise(capsys, monkeypatch, arguments):
+    from pydiff.cli import demo_toy
+
+    pytest.importorskip("matplotlib")
+    for name, value in (("POINTS", 300), ("DRAWN", 100), ("LEVELS", 3), ("SAMPLING_STEPS", 3)):
+        monkeypatch.setattr(demo_toy, name, value)
+    result = run_json(capsys, "demo", *arguments, "--data", "moons", "--steps", 3, "--out", "run")
+    names = ["particles.gif", "density.png", "score.png", "paths.png"]
+    assert result["files"] == [f"run/{name}" for name in names]
+    assert all(Path(file).stat().st_size > 0 for file in result["files"])
+    assert result["steps"] == 3 and result["wasserstein"] > 0 and result["loss"] > 0
+    monkeypatch.setattr("pydiff.training.plots.plotting_available", lambda: False)
+    assert main(["demo", *arguments, "--steps", "2"]) == 0
+    output = capsys.readouterr()
+    assert "matplotlib is missing" in output.err and f"pydiff-{arguments[0]}" in output.out
+
+
+def test_demo_of_the_geometric_schedule(capsys, monkeypatch):
+    from pydiff.cli import demo_geometric
+
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(demo_geometric, "B", (0.001, 0.1, 0.99))
+    result = run_json(capsys, "demo", "geometric", "--steps", 30, "--out", "run")
+    assert result["files"] == ["run/geometric.png"]
+    few, some, many = result["cells"][:3]
+    assert few["terminal_snr"] > some["terminal_snr"] > many["terminal_snr"]
+    # signal left at the end biases samples that start from noise; too few levels bias all
+    assert few["from_noise"] > 3 * few["from_prior"]
+    assert min(many["from_noise"], many["from_prior"]) > 3 * some["from_noise"]
+    assert main(["demo", "geometric", "--steps", "3"]) == 1
+    assert "shortest chain" in capsys.readouterr().err
+
+
 def test_bench_measures(capsys, model):
     for name in ("small", model):
         result = run_json(
