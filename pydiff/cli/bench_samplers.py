@@ -166,11 +166,9 @@ def _draw(grades: Sequence[Any], path: Path, report: Report) -> list[Path]:
 
 def draw_errors(grades: Sequence[Any], path: Path) -> None:
     """Error over evaluations, both logarithmic: deterministic samplers left, stochastic right."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from ..io.figure import new_figure
 
-    figure = Figure(figsize=(16, 6), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(16, 6, dpi=100)
     kinds = (("deterministic: distance from the exact path", False),
              ("stochastic: distance of the law", True))  # fmt: skip
     for axes, (title, stochastic) in zip(figure.subplots(1, 2), kinds, strict=True):

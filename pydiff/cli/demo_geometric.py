@@ -107,11 +107,9 @@ def _draw(cells: list[Cell], lengths: tuple[int, ...], out: Path, report: Report
 
 def draw_sweep(cells: list[Cell], lengths: tuple[int, ...], path: Path) -> None:
     """Three tables in colour over b and T."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from ..io.figure import new_figure
 
-    figure = Figure(figsize=(17, 4.2), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(17, 4.2, dpi=100)
     panels = (
         ("terminal SNR: 0 is noise", [cell.terminal_snr for cell in cells], "{:.2g}"),
         ("distance of samples started from N(0, I)", [c.from_noise for c in cells], "{:.1f}"),

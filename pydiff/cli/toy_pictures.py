@@ -75,11 +75,9 @@ def draw_paths(states: Sequence[np.ndarray], title: str, path: Path) -> Path:
 
 
 def _figure(count: int, title: str) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from ..io.figure import new_figure
 
-    figure = Figure(figsize=(4.2 * count, 4.6), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.2 * count, 4.6, dpi=110)
     axes = np.atleast_1d(figure.subplots(1, count))
     figure.suptitle(title)
     for panel in axes:

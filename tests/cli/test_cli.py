@@ -281,7 +281,7 @@ def test_demos_of_points_write_what_they_promise(capsys, monkeypatch, arguments)
     assert result["files"] == [f"run/{name}" for name in names]
     assert all(Path(file).stat().st_size > 0 for file in result["files"])
     assert result["steps"] == 3 and result["wasserstein"] > 0 and result["loss"] > 0
-    monkeypatch.setattr("pydiff.training.plots.plotting_available", lambda: False)
+    monkeypatch.setattr("pydiff.io.figure.plotting_available", lambda: False)
     assert main(["demo", *arguments, "--steps", "2"]) == 0
     output = capsys.readouterr()
     assert "matplotlib is missing" in output.err and f"pydiff-{arguments[0]}" in output.out
