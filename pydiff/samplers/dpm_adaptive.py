@@ -13,7 +13,7 @@ from ..diffusion.prediction import Prediction
 from ..diffusion.runge_kutta import check_budget, check_progress
 from .base import Noise, Predictor, Step
 from .euler_ancestral import Ancestral
-from .levels import level, level_at
+from .levels import as_clean, level, level_at
 from .moves import ancestral, implied_noise, level_before, move
 from .options import check_choice, check_count, check_number, check_positive
 
@@ -91,7 +91,7 @@ class DPMAdaptive(Ancestral):
         state = _State(self.h_init) if state is None else state
         start, last = level(schedule, t), level_before(schedule, t_next)
         p = denoiser.predict(x, t) if state.p is None else state.p
-        if start.sigma <= last.sigma:  # as noisy as the last level: x_0 is next
+        if as_clean(start, last):  # as noisy as the last level: x_0 is next
             return Step(combine((schedule.alpha(t_next),), (p.x0,)), p.x0, state)
         if start.alpha == 0.0:
             early = last if last.half_log_snr <= _EARLIEST else level_at(schedule, _EARLIEST)

@@ -30,6 +30,11 @@ def level(schedule: NoiseSchedule, t: float) -> Level:
     return Level(t, schedule.alpha(t), schedule.sigma(t), half, ratio)
 
 
+def as_clean(start: Level, end: Level) -> bool:
+    """Whether a run at `start` has reached `end`, to rounding: there is no step left to make."""
+    return start.sigma <= end.sigma * (1.0 + 1e-9)
+
+
 def level_at(schedule: NoiseSchedule, half_log_snr: float) -> Level:
     """The level with that lambda, between those of the schedule."""
     return level(schedule, schedule.time(2.0 * half_log_snr))

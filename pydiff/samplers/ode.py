@@ -18,7 +18,7 @@ from ..diffusion.runge_kutta import (
     next_step,
 )
 from .base import Noise, Predictor, Sampler, Step
-from .levels import Level, level, level_at
+from .levels import Level, as_clean, level, level_at
 from .moves import implied_noise, level_before
 from .options import check_count, check_positive
 
@@ -70,7 +70,7 @@ class ODE(Sampler):
         schedule = denoiser.schedule
         clean = schedule.sigma(t_next) == 0.0
         field = _Field(denoiser, level(schedule, t), level_before(schedule, t_next))
-        if field.start.sigma <= field.end.sigma:  # as noisy as the last level: x_0 is next
+        if as_clean(field.start, field.end):  # as noisy as the last level: x_0 is next
             x0 = denoiser.predict(x, t).x0
             return Step(combine((schedule.alpha(t_next),), (x0,)), x0, state)
         z = combine((1.0 / _norm(field.start),), (x,))

@@ -114,3 +114,13 @@ def test_names_and_papers(name: str) -> None:
 def test_langevin_refuses_pure_noise_levels_outside() -> None:
     with pytest.raises(ConfigError):
         draw(Langevin(t=1e9), schedules.vp())
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if SAMPLERS[name].adaptive])
+def test_adaptive_runs_reach_levels_that_rounding_tells_apart_from_the_last(name: str) -> None:
+    vp = schedules.vp()
+    x = np.random.default_rng(1).standard_normal((50, 2))
+    for end in (np.nextafter(vp.t_first, 1.0), vp.t_first):
+        y = sample(MIXTURE.denoiser(vp), x_init=x, sampler=name, grid=[1.0, float(end), 0.0])
+        plain = sample(MIXTURE.denoiser(vp), x_init=x, sampler=name, grid=[1.0, 0.0])
+        np.testing.assert_allclose(y, plain, atol=1e-3)

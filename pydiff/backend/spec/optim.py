@@ -79,7 +79,7 @@ def linear_combination(c: Array | list[float], x: Arrays) -> Array:
     """
     if not x:
         raise ShapeError("linear_combination: x is empty; give at least one array")
-    if not are_usual(*x) or any(xi.shape != x[0].shape for xi in x):
+    if not are_usual(*x) or [xi.shape for xi in x].count(x[0].shape) < len(x):
         named = {f"x[{i}]": xi for i, xi in enumerate(x)}
         x = arrays("linear_combination", **named)
         same_shape("linear_combination", **named)
