@@ -236,8 +236,8 @@ _ACTIVATIONS = {"none": 0, "silu": 1}
 def group_norm(
     x: Array, groups: int, weight: Array | None, bias: Array | None, eps: float, act: str
 ) -> tuple[Array, Array, Array]:
-    y = _native.empty_like(x)
-    mean, rstd = _native.empty((2, x.shape[0], groups), x.dtype)
+    y, shape, dtype = _native.empty_like(x), (x.shape[0], groups), x.dtype
+    mean, rstd = _native.empty(shape, dtype), _native.empty(shape, dtype)
     _native.group_norm(x, weight, bias, y, mean, rstd, groups, eps, _ACTIVATIONS[act])
     return y, mean, rstd
 

@@ -8,7 +8,17 @@ import numpy as np
 
 from ...errors import ShapeError
 from ..registry import active
-from .checks import Array, arrays, at_least, expect, in_range, integer, optional, same_shape
+from .checks import (
+    Array,
+    are_usual,
+    arrays,
+    at_least,
+    expect,
+    in_range,
+    integer,
+    optional,
+    same_shape,
+)
 
 ACTIVATIONS = ("none", "silu")
 
@@ -27,9 +37,12 @@ def group_norm(
     x (N, ..., C), C divisible by `groups`; weight and bias (C,), both or neither; act "none" or
     "silu" -> y like x, mean (N, groups), rstd (N, groups).
     """
-    (x,) = arrays("group_norm", x=x)
+    if weight is None or bias is None or not are_usual(x, weight, bias):
+        (x,) = arrays("group_norm", x=x)
+        weight, bias = _affine("group_norm", x, weight, bias)
+    elif weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
+        _affine("group_norm", x, weight, bias)  # says which
     groups = _check_groups("group_norm", x, groups, act)
-    weight, bias = _affine("group_norm", x, weight, bias)
     eps = in_range("group_norm", "eps", eps, 0.0)
     return active().group_norm(x, groups, weight, bias, eps, act)
 
