@@ -116,7 +116,7 @@ def build(settings: dict[str, Any], out: Path, report: Report) -> Any:
     )
     data = images if labels is None else (images, labels)
     network = _model_config(settings, images, labels)
-    if config.loss.learns_variance and settings["config"] is None:
+    if config.learns_variance and settings["config"] is None:
         network["out_channels"] *= 2
     model = UNet2D(seed=config.seed, **network)
     report.note(f"{len(images)} images {images.shape[1:]}, {model.num_parameters():,} parameters")
@@ -130,7 +130,7 @@ def finish(trainer: Any, out: Path, report: Report) -> None:
     pipeline = Pipeline(
         trainer.averaged_model(), trainer.schedule, prediction=trainer.config.prediction,
         spacing="trailing",
-        variance="learned_range" if trainer.config.loss.learns_variance else "fixed_small",
+        variance="learned_range" if trainer.config.learns_variance else "fixed_small",
     )  # fmt: skip
     pipeline.save_pretrained(out)
     curve = trainer.draw_loss_curve()
