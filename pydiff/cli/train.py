@@ -20,6 +20,9 @@ EPILOG = """\
 examples:
   pydiff train --data digits --labels --out run
   pydiff train --data photos/ --size 64 --model medium --steps 100000 --out run
+  pydiff train --schedule flow --prediction flow --times logit_normal --out run
+  pydiff train --schedule edm --prediction sample --sigma-data 0.5 --loss-weight edm \\
+    --times lognormal --out run
   pydiff train --resume --out run
 """
 
@@ -31,18 +34,23 @@ DATA_OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "channels": (int, 3, "folders: 1 (grey) or 3 (RGB)"),
     "model": (str, "small", "small (0.7 M), medium (15 M) or cifar10 (36 M parameters)"),
     "config": (str, None, "JSON file with a U-Net configuration, in place of --model"),
-    "schedule": (str, "squaredcos_cap_v2", "betas: linear, scaled_linear, squaredcos_cap_v2, ..."),
-    "timesteps": (int, 1000, "length of the noise schedule"),
+    "schedule": (
+        str,
+        "squaredcos_cap_v2",
+        "linear, scaled_linear, squaredcos_cap_v2, ...; flow; edm",
+    ),
+    "timesteps": (int, 1000, "length of the noise schedule, but of flow and edm"),
     "dropout": (float, 0.0, "dropout of the residual blocks"),
 }
 TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     "steps": (int, "optimiser steps in all"),
     "batch_size": (int, "images per forward pass"),
     "grad_accumulation": (int, "forward passes per optimiser step"),
-    "prediction": (str, "epsilon, sample or v_prediction"),
+    "prediction": (str, "epsilon, sample or v_prediction; for --schedule flow: flow"),
     "objective": (str, "mse, hybrid or vlb (which learn the variance), or sliced"),
     "loss_weight": (str, "of mse and hybrid: simple, min_snr, p2, ncsn, edm or likelihood"),
-    "times": (str, "uniform, low_discrepancy, log_snr, logit_normal or lognormal"),
+    "times": (str, "uniform, low_discrepancy, log_snr, logit_normal, lognormal or resampled"),
+    "sigma_data": (float, "of the data, for EDM's preconditioning; for --schedule edm"),
     "lr": (float, "peak learning rate of AdamW"),
     "warmup_steps": (int, "linear warm-up"),
     "lr_schedule": (str, "constant, cosine or linear"),
@@ -54,6 +62,7 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     "checkpoint_every": (int, "steps between checkpoints"),
     "sample_every": (int, "steps between sample sheets; 0: none"),
 }
+CONTINUOUS = ("flow", "edm")  # of pydiff.schedules: those that diffusers can sample
 FLAGS = {"labels": "train class-conditionally", "horizontal_flip": "mirror images at random"}
 
 
@@ -99,7 +108,6 @@ def run(args: argparse.Namespace, report: Report) -> int:
 
 def build(settings: dict[str, Any], out: Path, report: Report) -> Any:
     """The trainer that these settings describe; ConfigError for what does not fit."""
-    from ..diffusion.schedules import from_config
     from ..nn import UNet2D
     from ..training import TrainConfig, Trainer
 
@@ -111,27 +119,48 @@ def build(settings: dict[str, Any], out: Path, report: Report) -> Any:
             "class_conditional": settings["labels"],
         }
     )
-    schedule = from_config(
-        {"beta_schedule": settings["schedule"], "num_train_timesteps": settings["timesteps"]}
-    )
+    schedule = _schedule(settings["schedule"], settings["timesteps"])
+    scheduler_of(schedule, config)  # what could not be saved is not trained
     data = images if labels is None else (images, labels)
     network = _model_config(settings, images, labels)
-    if config.loss.learns_variance and settings["config"] is None:
+    if config.learns_variance and settings["config"] is None:
         network["out_channels"] *= 2
     model = UNet2D(seed=config.seed, **network)
     report.note(f"{len(images)} images {images.shape[1:]}, {model.num_parameters():,} parameters")
     return Trainer(model, schedule, data, config=config, folder=out)
 
 
+def _schedule(name: str, length: int) -> Any:
+    from ..diffusion import schedules
+    from ..errors import ConfigError
+
+    if name in CONTINUOUS:
+        return getattr(schedules, name)()
+    if name not in schedules.SCHEDULES:
+        known = ", ".join((*schedules.SCHEDULES, *CONTINUOUS))
+        raise ConfigError(f"schedule = {name!r}; known: {known}")
+    return schedules.from_config({"beta_schedule": name, "num_train_timesteps": length})
+
+
+def scheduler_of(schedule: Any, config: Any) -> Any:
+    """The scheduler to sample with what was trained so; ConfigError if there is none."""
+    from ..pipelines.scheduler_config import scheduler_for
+
+    return scheduler_for(
+        schedule,
+        prediction=config.prediction,
+        spacing="trailing",
+        variance="learned_range" if config.learns_variance else "fixed_small",
+        sigma_data=config.sigma_data,
+    )
+
+
 def finish(trainer: Any, out: Path, report: Report) -> None:
     """Write the pipeline with the averaged weights and the loss curve, and say where."""
     from ..pipelines import Pipeline
 
-    pipeline = Pipeline(
-        trainer.averaged_model(), trainer.schedule, prediction=trainer.config.prediction,
-        spacing="trailing",
-        variance="learned_range" if trainer.config.loss.learns_variance else "fixed_small",
-    )  # fmt: skip
+    scheduler = scheduler_of(trainer.schedule, trainer.config)
+    pipeline = Pipeline(trainer.averaged_model(), scheduler)
     pipeline.save_pretrained(out)
     curve = trainer.draw_loss_curve()
     records = trainer.metrics.read()

@@ -6,7 +6,7 @@ One coordinate system throughout: x_t = alpha(t) x_0 + sigma(t) eps, channels la
 from . import conditioning, guidance, operators, schedules, thresholding
 from .denoiser import Denoiser
 from .discrete_schedule import DiscreteSchedule
-from .loss_weights import WEIGHTS, min_snr_weights, p2_weights
+from .loss_weights import WEIGHTS, edm_weights, min_snr_weights, p2_weights
 from .losses import OBJECTIVES, Loss, training_target
 from .noise_schedule import NoiseSchedule
 from .parameterization import PREDICTIONS
@@ -31,6 +31,7 @@ __all__ = [
     "conditioning",
     "diffuse",
     "edm_preconditioning",
+    "edm_weights",
     "forward_chain",
     "guidance",
     "min_snr_weights",

@@ -70,6 +70,10 @@ class ContinuousSchedule(NoiseSchedule):
         """log(alpha^2 / sigma^2) of a number or an array of times, inf at `t_clean`."""
         return self._evaluate(self._log_snr, t, math.inf)
 
+    def timestep(self, t: Any) -> Any:
+        """1000 t."""
+        return 1000.0 * t
+
     def log_alpha_rate(self, t: Any) -> Any:
         """f(t) = d log alpha / dt for t in [0, t_last]; -inf where alpha = 0."""
         return self._rate(self._log_alpha_rate, t)

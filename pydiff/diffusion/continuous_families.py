@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from .continuous import ContinuousSchedule, check_range
+from .noise_schedule import number_or_array
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,11 @@ class EDM(ContinuousSchedule):
         """sigma_max, beside which the data vanish."""
         return self.sigma_max
 
+    def timestep(self, t: Any) -> Any:
+        """Even in log sigma, 0 at sigma_min and 1000 at sigma_max."""
+        scale = 1000.0 / math.log(self.sigma_max / self.sigma_min)
+        return number_or_array(scale * np.log(np.asarray(t, np.float64) / self.sigma_min))
+
     def _alpha(self, m: Any, t: Any) -> Any:
         return 0.0 * t + 1.0
 
@@ -178,7 +186,7 @@ class Flow(ContinuousSchedule):
     u = t for shift = 1 (Liu et al. 2023, arXiv 2209.03003; Lipman et al. 2023, arXiv 2210.02747);
     else u = shift t / (1 + (shift - 1) t), which multiplies sigma / alpha by the shift (Esser et
     al. 2024, Stable Diffusion 3, arXiv 2403.03206, section 5.3.2): a model trained on u is told it
-    by `Denoiser(timestep=schedule.sigma)`. shift > 0.
+    by `Denoiser(timestep=schedule.sigma)`, on 1000 u by `schedule.timestep`. shift > 0.
     """
 
     shift: float = 1.0
@@ -187,6 +195,10 @@ class Flow(ContinuousSchedule):
 
     def __post_init__(self) -> None:
         check_range(self, "shift", "shift", 1e-6, 1e6)
+
+    def timestep(self, t: Any) -> Any:
+        """1000 u, as Stable Diffusion 3 and diffusers' FlowMatchEulerDiscreteScheduler tell it."""
+        return 1000.0 * self.sigma(t)
 
     def _slant(self, t: Any) -> Any:
         return 1.0 + (self.shift - 1.0) * t

@@ -6,7 +6,6 @@ by a factor that depends on what it predicts: the c_out of `parameterization`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -76,7 +75,7 @@ def likelihood_weights(prediction: str, t: Any, schedule: NoiseSchedule) -> np.n
         span = schedule.t_last - schedule.t_first
         rate = np.square(schedule.diffusion(t) / schedule.sigma(t))  # -lambda'
         return 0.5 * span * rate * _eps_factor(prediction, t, schedule)
-    decoder = math.exp(-math.log(posterior(schedule, 0, 1).variance))
+    decoder = np.divide(1.0, posterior(schedule, 0, 1).variance)
     before = np.where(t > 0, _snr(schedule, np.maximum(t - 1, 0)), 0.0)
     gained = np.where(t > 0, before - _snr(schedule, t), decoder)
     half = 0.5 * schedule.num_train_timesteps

@@ -14,7 +14,7 @@ from ..errors import ConfigError, ShapeError
 from .discrete_schedule import DiscreteSchedule
 from .loss_weights import WEIGHTS
 from .noise_schedule import NoiseSchedule, as_float, per_image
-from .parameterization import PREDICTIONS, check_prediction, target
+from .parameterization import PREDICTIONS, check_prediction, target, x0_coefficients
 from .times import TIMES, LossHistory, Times
 from .vlb import Chain, chain, decoder_bits, model_log_variance, step_bits
 
@@ -79,6 +79,33 @@ class Loss:
         """Whether the network must return twice the channels."""
         return self.objective in ("hybrid", "vlb")
 
+    def check(self, schedule: NoiseSchedule) -> None:
+        """ConfigError where loss and schedule do not go together, before anything is trained."""
+        self._times().draw(schedule, 0, 1)
+        if self.learns_variance:
+            times = np.array(_steps(schedule).times)
+            x0_coefficients(self.prediction, schedule.alpha(times), schedule.sigma(times))
+        if isinstance(schedule, DiscreteSchedule):
+            self.weights(np.arange(schedule.num_train_timesteps), schedule)
+
+    def weights(self, t: np.ndarray, schedule: NoiseSchedule) -> np.ndarray | None:
+        """The factor (N,) float64 of the squared error of images at t (N,); None if it is 1.
+
+        Raises ConfigError where it is infinite: at alpha = 0, if the weight speaks of x_0 and the
+        network of epsilon.
+        """
+        weight = WEIGHTS[self.weight] if isinstance(self.weight, str) else self.weight
+        if weight is None:
+            return None
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = weight(self.prediction, t, schedule)
+        if not np.isfinite(values).all():
+            raise ConfigError(
+                f"weight = {self.weight!r:.80} is not finite at t = {t[~np.isfinite(values)][0]} "
+                f"for a prediction of {self.prediction!r}; try v_prediction or sample"
+            )
+        return values
+
     def draw(
         self,
         schedule: NoiseSchedule,
@@ -89,8 +116,7 @@ class Loss:
     ) -> Example:
         """Times and noise for images x0 (N, ...), keyed by (seed, step, image index)."""
         x0 = as_float(x0, "x0")
-        times = TIMES[self.times] if isinstance(self.times, str) else self.times
-        t, weight = times.draw(schedule, seed, len(x0), step, first_image)
+        t, weight = self._times().draw(schedule, seed, len(x0), step, first_image)
         key: dict[str, Any] = {"step": step, "first_image": first_image}
         # float32 draws, so that the noise is the same in both dtypes
         eps = random.normal(seed, x0.shape, stream="train_noise", **key).astype(x0.dtype)
@@ -122,6 +148,9 @@ class Loss:
         _check_shape(output, x0.shape)
         return ops.mse_loss(output, training_target(self.prediction, x0, eps, t, schedule))
 
+    def _times(self) -> Times | LossHistory:
+        return TIMES[self.times] if isinstance(self.times, str) else self.times
+
 
 def training_target(
     prediction: str, x0: np.ndarray, eps: np.ndarray, t: Any, schedule: NoiseSchedule
@@ -152,10 +181,8 @@ def _squared_error(loss: Loss, output: Any, example: Example, schedule: NoiseSch
     _check_shape(output, x0.shape)
     wanted = training_target(loss.prediction, x0, eps, t, schedule)
     error = _mean(ops.square(ops.subtract(output, wanted)))
-    weight = WEIGHTS[loss.weight] if isinstance(loss.weight, str) else loss.weight
-    if weight is None:
-        return error
-    return error * weight(loss.prediction, t, schedule).astype(error.dtype)
+    weights = loss.weights(t, schedule)
+    return error if weights is None else error * weights.astype(error.dtype)
 
 
 def _vlb(loss: Loss, model: Any, example: Example, schedule: NoiseSchedule, inputs: Inputs) -> Any:
@@ -176,12 +203,17 @@ def _halves(
     model: Any, example: Example, schedule: NoiseSchedule, inputs: Inputs
 ) -> tuple[Tensor, Tensor, Chain]:
     """The prediction, what was learned of the variance, and the chain of all times."""
-    if not isinstance(schedule, DiscreteSchedule):
-        raise ConfigError("the hybrid and vlb objectives are for discrete schedules")
+    steps = _steps(schedule)
     x0, eps, t = example[:3]
     output, channels = model(schedule.add_noise(x0, eps, t), t, **inputs), x0.shape[-1]
     _check_shape(output, (*x0.shape[:-1], 2 * channels))
-    return output[..., :channels], output[..., channels:], chain(schedule)
+    return output[..., :channels], output[..., channels:], steps
+
+
+def _steps(schedule: NoiseSchedule) -> Chain:
+    if not isinstance(schedule, DiscreteSchedule):
+        raise ConfigError("the hybrid and vlb objectives are for discrete schedules")
+    return chain(schedule)
 
 
 def _bound(
@@ -190,7 +222,7 @@ def _bound(
     """L_t of each image, bits per dimension: the decoder at t = 0, a KL at all others."""
     x0, eps, t = example[:3]
     x = schedule.add_noise(x0, eps, t)
-    from_x, from_output = PREDICTIONS[loss.prediction].x0(schedule.alpha(t), schedule.sigma(t))
+    from_x, from_output = x0_coefficients(loss.prediction, schedule.alpha(t), schedule.sigma(t))
     x0_hat = _times(output, from_output, x) + _times(x, from_x, x)
     log_p = model_log_variance("learned_range", steps, t, x0, v)
     first = (t == 0).astype(x0.dtype)

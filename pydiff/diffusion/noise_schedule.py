@@ -48,6 +48,12 @@ class NoiseSchedule:
         """The time at which the log-SNR has this value: the inverse of `log_snr`."""
         raise NotImplementedError
 
+    def timestep(self, t: Any) -> Any:
+        """What a network trained here is told at time t, a number or an array: about 0 .. 1000, the
+        range for which sinusoidal embeddings are made. A chain's own t; see the other schedules.
+        """
+        return t
+
     @property
     def terminal_snr(self) -> float:
         """alpha^2 / sigma^2 at `t_last`; sampling from pure noise assumes that it is near 0."""

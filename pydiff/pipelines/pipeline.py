@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..data import denormalise
-from ..diffusion import DiscreteSchedule
+from ..diffusion import NoiseSchedule
 from ..errors import ConfigError
 from ..io import read_config, write_config
 from ..nn import UNet2D
@@ -38,15 +38,13 @@ Callback = Callable[[int, Any, np.ndarray, np.ndarray], Any]
 class Pipeline:
     """An unconditional or class-conditional image model, ready to sample.
 
-    model: a `nn.UNet2D`, put into evaluation mode. schedule: the DiscreteSchedule it was trained
+    model: a `nn.UNet2D`, put into evaluation mode. schedule: the NoiseSchedule it was trained
     with, or a whole Scheduler. settings: with a schedule, the other arguments of
     `scheduler_config.scheduler_for`: prediction, clip, variance, spacing, class_name, ...
     Nothing changes between calls, so threads may share one.
     """
 
-    def __init__(
-        self, model: UNet2D, schedule: DiscreteSchedule | Scheduler, **settings: Any
-    ) -> None:
+    def __init__(self, model: UNet2D, schedule: NoiseSchedule | Scheduler, **settings: Any) -> None:
         if not isinstance(schedule, Scheduler):
             schedule = scheduler_for(schedule, **settings)
         elif settings:

@@ -10,14 +10,14 @@ from numpy.typing import DTypeLike
 
 from .. import random
 from ..data import random_flip
-from ..diffusion import DiscreteSchedule
+from ..diffusion import Loss, NoiseSchedule
 from ..diffusion.losses import Example
 from ..errors import ConfigError, DataError, ShapeError
 from .config import TrainConfig
 
 
 class Batch(NamedTuple):
-    """One micro-batch: x0 and eps (B, H, W, C), t (B,) int64 and so on; labels (B,) or None."""
+    """One micro-batch: x0 and eps (B, H, W, C), t (B,) and so on; labels (B,) or None."""
 
     example: Example
     labels: np.ndarray | None
@@ -31,10 +31,9 @@ class Batches:
     (seed, k, j). So splitting a step into micro-batches changes no draw.
     """
 
-    def __init__(self, data: Any, config: TrainConfig, schedule: DiscreteSchedule) -> None:
+    def __init__(self, data: Any, config: TrainConfig, schedule: NoiseSchedule, loss: Loss) -> None:
         self.images, self.labels = _images_and_labels(data)
-        self.config = config
-        self.schedule = schedule
+        self.config, self.schedule, self.loss = config, schedule, loss
         self._orders: dict[int, np.ndarray] = {}
         if config.class_conditional and self.labels is None:
             raise ConfigError("class_conditional = True needs labels: pass data=(images, labels)")
@@ -53,7 +52,7 @@ class Batches:
         if self.config.horizontal_flip:
             x0 = random_flip(x0, seed, **key)
         x0 = x0.astype(dtype, copy=False)
-        example = self.config.loss.draw(self.schedule, x0, seed, **key)
+        example = self.loss.draw(self.schedule, x0, seed, **key)
         labels = None
         if self.config.class_conditional and self.labels is not None:
             labels = self.labels[index]
@@ -62,7 +61,7 @@ class Batches:
     def check_fit(self, model_config: dict[str, Any]) -> None:
         """Raise unless a network of this configuration takes these images and labels."""
         channels = self.images.shape[3]
-        learned = self.config.loss.learns_variance
+        learned = self.loss.learns_variance
         for key, wanted in (("in_channels", 1), ("out_channels", 1 + learned)):
             if model_config[key] != wanted * channels:
                 more = f"; objective = {self.config.objective!r} needs twice as many"

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 from typing import Any
 
-from ..diffusion import OBJECTIVES, TIMES, WEIGHTS, Loss
+from ..diffusion import (
+    OBJECTIVES,
+    PREDICTIONS,
+    TIMES,
+    WEIGHTS,
+    Loss,
+    LossHistory,
+    NoiseSchedule,
+    edm_weights,
+)
 from ..errors import ConfigError
 
-PREDICTIONS = ("epsilon", "sample", "v_prediction")
+RESAMPLED = "resampled"
 LR_SCHEDULES = ("constant", "cosine", "linear")
 
 # Changing one of these in the middle of a run moves no bit of the weights.
@@ -22,9 +32,12 @@ class TrainConfig:
 
     steps: optimiser steps in all (a resumed run counts from the start, not from the resumption).
     batch_size: images per forward pass; an optimiser step sees batch_size * grad_accumulation.
-    prediction: what the model predicts: epsilon, sample (x_0) or v_prediction.
+    prediction: what the model predicts: epsilon, sample (x_0), v_prediction, score or flow.
     objective, loss_weight, times: of `diffusion.Loss`: mse, sliced, or hybrid or vlb for a model of
-        twice the output channels; simple, min_snr, p2, ncsn, edm or likelihood; how t is drawn.
+        twice the output channels; simple, min_snr, p2, ncsn, edm or likelihood; how t is drawn, a
+        key of TIMES or "resampled" (in proportion to past losses: `LossHistory`).
+    sigma_data: the standard deviation of the data, for EDM's preconditioning of the network
+        (`Preconditioned`; prediction = "sample"; loss_weight = "edm" takes it too); None: without.
     lr, warmup_steps, lr_schedule: the rate climbs linearly over warmup_steps, then stays
         (constant) or falls to zero at `steps` (cosine, linear).
     max_grad_norm: gradients are scaled down to this global 2-norm; None leaves them alone.
@@ -42,6 +55,7 @@ class TrainConfig:
     objective: str = "mse"
     loss_weight: str = "simple"
     times: str = "uniform"
+    sigma_data: float | None = None
     lr: float = 1e-3
     warmup_steps: int = 100
     lr_schedule: str = "constant"
@@ -72,11 +86,11 @@ class TrainConfig:
             self._check_number(key, 0.0, 1.0, open_above=True)
         if self.max_grad_norm is not None:
             self._check_number("max_grad_norm", 1e-12, 1e12)
-        self._check_choice("prediction", PREDICTIONS)
+        self._check_choice("prediction", tuple(PREDICTIONS))
         self._check_choice("objective", tuple(OBJECTIVES))
         self._check_choice("loss_weight", tuple(WEIGHTS))
-        self._check_choice("times", tuple(TIMES))
-        self.loss  # noqa: B018 (raises where they do not go together)
+        self._check_choice("times", (*TIMES, RESAMPLED))
+        self._check_loss()
         self._check_choice("lr_schedule", LR_SCHEDULES)
         self._check_choice("horizontal_flip", (False, True))
         self._check_choice("class_conditional", (False, True))
@@ -87,9 +101,22 @@ class TrainConfig:
             )
 
     @property
-    def loss(self) -> Loss:
-        """What the model is trained to do."""
-        return Loss(self.prediction, self.objective, self.loss_weight, self.times)
+    def learns_variance(self) -> bool:
+        """Whether the model must return twice the channels."""
+        return Loss(objective=self.objective).learns_variance
+
+    def loss(self, schedule: NoiseSchedule) -> Loss:
+        """What the model is trained to do; its `times` of "resampled" start with no history.
+
+        Raises ConfigError where the settings and the schedule do not go together.
+        """
+        times = LossHistory(schedule) if self.times == RESAMPLED else self.times
+        weight: Any = self.loss_weight
+        if weight == "edm" and self.sigma_data is not None:
+            weight = partial(edm_weights, sigma_data=self.sigma_data)
+        loss = Loss(self.prediction, self.objective, weight, times)
+        loss.check(schedule)
+        return loss
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""
@@ -115,6 +142,18 @@ class TrainConfig:
             for key in mine
             if key not in free and mine[key] != theirs[key]
         ]
+
+    def _check_loss(self) -> None:
+        Loss(self.prediction, self.objective, self.loss_weight)  # raises for what cannot be
+        if self.sigma_data is None:
+            return
+        self._check_number("sigma_data", 1e-6, 1e6)
+        if self.prediction != "sample" or self.learns_variance:
+            raise ConfigError(
+                f"training config: sigma_data = {self.sigma_data} with prediction = "
+                f"{self.prediction!r} and objective = {self.objective!r}; a preconditioned network "
+                "predicts the sample, and no variance"
+            )
 
     def _check_int(self, key: str, low: int, high: int) -> None:
         value = getattr(self, key)

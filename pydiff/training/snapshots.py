@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..data import denormalise
-from ..diffusion import Denoiser, DiscreteSchedule
+from ..diffusion import DiscreteSchedule, NoiseSchedule
 from ..io import save_grid
 from ..nn import UNet2D
 from ..samplers import sample
 from .config import TrainConfig
+from .denoising import denoiser_of
 
 _VISIBLE = 64  # images smaller than this are enlarged by a whole number
 
 
 def save_samples(
     model: UNet2D,
-    schedule: DiscreteSchedule,
+    schedule: NoiseSchedule,
     config: TrainConfig,
     shape: tuple[int, ...],
     path: Path,
@@ -30,9 +30,9 @@ def save_samples(
     """
     count, classes = config.num_samples, model.config["num_class_embeds"]
     labels = None if classes is None else np.arange(count) % classes
-    call = model if labels is None else partial(model, class_labels=labels)
-    learned = config.loss.learns_variance
-    denoiser = Denoiser(call, schedule, config.prediction, clip=1.0, learned_variance=learned)
-    x = sample(denoiser, (count, *shape), "ddim", config.sample_steps, "trailing", seed=config.seed)
+    denoiser = denoiser_of(model, schedule, config, labels, clip=1.0)
+    chain = isinstance(schedule, DiscreteSchedule)
+    spacing = "trailing" if chain else schedule.usual_spacing
+    x = sample(denoiser, (count, *shape), "ddim", config.sample_steps, spacing, seed=config.seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_grid(denormalise(x), path, scale=max(1, _VISIBLE // shape[0]))

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ..diffusion import DiscreteSchedule
+from ..diffusion import DiscreteSchedule, NoiseSchedule
 from ..errors import CheckpointError, ConfigError
 from ..io import read_config, read_weights, write_config, write_weights
 from ..nn import UNet2D
 from .config import TrainConfig
 
 FORMAT = 1
+_HISTORY = "loss_history.safetensors"
 _NUMBERS = {"step": int, "seconds": float, "optimizer_steps": int, "ema_updates": int}
 
 
@@ -33,7 +34,7 @@ class Identity:
         """Raise CheckpointError naming all that differs from the checkpoint at `path`."""
         problems = saved.config.conflicts(self.config)
         if saved.schedule != self.schedule:
-            problems.append("schedule: other betas")
+            problems.append("schedule: another one")
         if saved.data != self.data:
             problems.append("data: other images or labels")
         problems += [
@@ -58,6 +59,7 @@ class State:
     weights: dict[str, np.ndarray]
     averages: dict[str, np.ndarray]
     optimizer: dict[str, np.ndarray]
+    history: dict[str, np.ndarray]  # of `LossHistory`; empty where times are drawn without one
 
 
 def with_arrays(like: UNet2D, arrays: dict[str, np.ndarray]) -> UNet2D:
@@ -68,9 +70,13 @@ def with_arrays(like: UNet2D, arrays: dict[str, np.ndarray]) -> UNet2D:
     return model.eval()
 
 
-def schedule_hash(schedule: DiscreteSchedule) -> str:
-    """A short hash of the betas."""
-    return hashlib.sha256(schedule.betas.tobytes()).hexdigest()[:16]
+def schedule_hash(schedule: NoiseSchedule) -> str:
+    """A short hash of the betas, or of class and parameters of a continuous schedule."""
+    if isinstance(schedule, DiscreteSchedule):
+        content = schedule.betas.tobytes()
+    else:
+        content = repr(schedule).encode()
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def write_state(path: Path, model: UNet2D, identity: Identity, state: State) -> None:
@@ -78,6 +84,8 @@ def write_state(path: Path, model: UNet2D, identity: Identity, state: State) -> 
     with_arrays(model, state.weights).save_pretrained(path / "model")
     with_arrays(model, state.averages).save_pretrained(path / "ema")
     write_weights(path / "optimizer.safetensors", state.optimizer)
+    if state.history:
+        write_weights(path / _HISTORY, state.history)
     numbers = {key: getattr(state, key) for key in _NUMBERS}
     write_config(
         path / "trainer.json",
@@ -92,8 +100,12 @@ def write_state(path: Path, model: UNet2D, identity: Identity, state: State) -> 
     )
 
 
-def read_state(path: Path, model: UNet2D, identity: Identity) -> State:
+def read_state(
+    path: Path, model: UNet2D, identity: Identity, history: dict[str, np.ndarray]
+) -> State:
     """The state in the folder `path`; CheckpointError unless all of it fits `model` and the run.
+
+    history: arrays like those of the run's own history of losses, if it has one.
 
     Nothing is changed: arrays are read into a second network first.
     """
@@ -115,6 +127,7 @@ def read_state(path: Path, model: UNet2D, identity: Identity) -> State:
         weights=_read_arrays(path / "model", model),
         averages=_read_arrays(path / "ema", model),
         optimizer=read_weights(path / "optimizer.safetensors"),
+        history=_read_history(path / _HISTORY, history) if history else {},
     )
 
 
@@ -122,6 +135,15 @@ def _read_arrays(folder: Path, like: UNet2D) -> dict[str, np.ndarray]:
     loaded = UNet2D(seed=None, **like.config).astype(like.dtype)
     loaded.load_weights(folder / "diffusion_pytorch_model.safetensors")
     return {name: parameter.data for name, parameter in loaded.named_parameters()}
+
+
+def _read_history(path: Path, like: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    arrays = read_weights(path)
+    kinds, wanted = ({k: (a.shape, a.dtype) for k, a in d.items()} for d in (arrays, like))
+    finite = all(np.isfinite(array).all() for array in arrays.values())
+    if kinds != wanted or not finite or (arrays["counts"] < 0).any():
+        raise CheckpointError(f"{path}: not the losses and counts of this schedule's times")
+    return arrays
 
 
 def _checked_numbers(content: dict[str, Any]) -> dict[str, Any]:

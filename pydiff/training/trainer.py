@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..diffusion import DiscreteSchedule
+from .. import ops
+from ..diffusion import Denoiser, LossHistory, NoiseSchedule
 from ..errors import ConfigError, NonFiniteError
 from ..io.figure import plotting_available
 from ..nn import (
@@ -29,6 +30,7 @@ from ..nn import (
 from .batches import Batch, Batches
 from .checkpoint import list_checkpoints, newest_checkpoint, save_checkpoint
 from .config import TrainConfig
+from .denoising import denoiser_of, denoising
 from .interrupt import InterruptGuard
 from .metrics import MetricsLog
 from .plots import save_loss_curve
@@ -44,8 +46,9 @@ class Trainer:
 
     Ho et al. 2020, "Denoising Diffusion Probabilistic Models" (arXiv 2006.11239), Algorithm 1.
 
-    model: `nn.UNet2D`. schedule: DiscreteSchedule. data: images (N, H, W, C) in [-1, 1], or a
-    tuple (images, labels (N,) integers). config: TrainConfig. folder: where metrics.jsonl,
+    model: `nn.UNet2D`. schedule: any NoiseSchedule; the model is told `schedule.timestep(t)`, or
+    what EDM's preconditioning tells it (`config.sigma_data`). data: images (N, H, W, C) in [-1, 1],
+    or a tuple (images, labels (N,) integers). config: TrainConfig. folder: where metrics.jsonl,
     checkpoints/, samples/ and loss.png go; None writes nothing.
 
     `step` counts finished optimiser steps; `ema` holds the averaged weights. All randomness is
@@ -56,7 +59,7 @@ class Trainer:
     def __init__(
         self,
         model: UNet2D,
-        schedule: DiscreteSchedule,
+        schedule: NoiseSchedule,
         data: Any,
         *,
         config: TrainConfig | None = None,
@@ -64,7 +67,8 @@ class Trainer:
     ) -> None:
         self.config = config = config or TrainConfig()
         self.model, self.schedule = model, schedule
-        self.batches = Batches(data, config, schedule)
+        self.loss = config.loss(schedule)
+        self.batches = Batches(data, config, schedule, self.loss)
         self.batches.check_fit(model.config)
         self.folder = None if folder is None else Path(folder)
         self.optimizer = AdamW(
@@ -80,6 +84,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self._losses: list[float] = []  # since the last line of the log
+        self._seen: list[tuple[np.ndarray, np.ndarray]] = []  # times and their losses in this step
         self._saved: tuple[int, Path] | None = None
         self._guard = InterruptGuard()
 
@@ -117,7 +122,7 @@ class Trainer:
         belongs to another run; the trainer is then as it was.
         """
         path = newest_checkpoint(self._folder() / "checkpoints")
-        state = read_state(path, self.model, self._identity())
+        state = read_state(path, self.model, self._identity(), self._state().history)
         with self._guard.installed(), self._guard.deferred():
             self._apply(state)
             self._saved = (self.step, path)
@@ -143,6 +148,20 @@ class Trainer:
         """A network with the averaged weights, which sample better, in evaluation mode."""
         return with_arrays(self.model, {k: v.copy() for k, v in self.ema.arrays.items()})
 
+    def denoiser(
+        self, class_labels: np.ndarray | None = None, clip: float | None = None
+    ) -> Denoiser:
+        """The averaged network as a Denoiser: told the same at a time as in training.
+
+        class_labels (N,): of the x (N, ...) that it will see, for a class-conditional model. clip:
+        bound of x_0, as of `Denoiser`.
+        """
+        return denoiser_of(self.averaged_model(), self.schedule, self.config, class_labels, clip)
+
+    @property
+    def _history(self) -> LossHistory | None:
+        return self.loss.times if isinstance(self.loss.times, LossHistory) else None
+
     def _loop(self, bar: Progress, callback: Callback | None) -> None:
         config = self.config
         while self.step < config.steps:
@@ -161,6 +180,7 @@ class Trainer:
         start = time.perf_counter()
         config = self.config
         self.optimizer.zero_grad()
+        self._seen = []
         losses = [self._accumulate(micro) for micro in range(config.grad_accumulation)]
         loss = math.fsum(losses) / len(losses)
         norm = grad_norm(self.optimizer.parameters)
@@ -169,6 +189,9 @@ class Trainer:
         with self._guard.deferred():
             self.optimizer.step(clip_scale(norm, config.max_grad_norm or math.inf), self.ema)
             self.step += 1
+            if self._history is not None:
+                for t, values in self._seen:
+                    self._history.record(t, values)
             seconds = time.perf_counter() - start
             self.seconds += seconds
             self._losses.append(loss)
@@ -177,9 +200,14 @@ class Trainer:
     def _accumulate(self, micro: int) -> float:
         """Add the gradients of one micro-batch; returns its loss."""
         batch = self._inputs(micro)
-        loss = self.config.loss.mean(
-            self.model, batch.example, self.schedule, class_labels=batch.labels
-        )
+        model = denoising(self.model, self.schedule, self.config.sigma_data)
+        inputs: dict[str, Any] = {"class_labels": batch.labels}
+        if self._history is None:
+            loss = self.loss.mean(model, batch.example, self.schedule, **inputs)
+        else:
+            each = self.loss(model, batch.example, self.schedule, **inputs)
+            self._seen.append((batch.example.t, each.numpy() / batch.example.weight))
+            loss = ops.mean(each)
         (loss * (1.0 / self.config.grad_accumulation)).backward()
         return float(loss.item())
 
@@ -203,15 +231,26 @@ class Trainer:
     def _culprit(self) -> str:
         """Where the first NaN or infinity of this step appears."""
         for micro in range(self.config.grad_accumulation):
-            (x0, eps, t, *_), labels = self._inputs(micro)
-            x_t = self.schedule.add_noise(x0, eps, t)
-            layer = first_nonfinite(self.model, x_t, t, class_labels=labels)
+            layer = self._bad_layer(self._inputs(micro))
             if layer is not None:
                 return f"the first layer with a non-finite output is {layer or 'the model'!r}"
         for name, parameter in self.model.named_parameters():
             if parameter.grad is not None and not np.isfinite(parameter.grad).all():
                 return f"all layers are finite, but the gradient of {name!r} is not"
         return "all layers and gradients are finite, but their squares overflow"
+
+    def _bad_layer(self, batch: Batch) -> str | None:
+        """The name of the first layer whose output is not finite."""
+        found: list[str | None] = []
+
+        def network(x: Any, timestep: Any, **inputs: Any) -> Any:
+            found.append(first_nonfinite(self.model, x, timestep, **inputs))
+            return x
+
+        x0, eps, t = batch.example[:3]
+        model = denoising(network, self.schedule, self.config.sigma_data)
+        model(self.schedule.add_noise(x0, eps, t), t, class_labels=batch.labels)
+        return found[0]
 
     def _record(self, norm: float, seconds: float) -> dict[str, Any]:
         record = {
@@ -263,6 +302,7 @@ class Trainer:
             weights={name: p.data for name, p in self.model.named_parameters()},
             averages=self.ema.arrays,
             optimizer=self.optimizer.arrays,
+            history={} if self._history is None else self._history.arrays,
         )
 
     def _apply(self, state: State) -> None:
@@ -274,6 +314,8 @@ class Trainer:
             parameter.data = state.weights[name]
             self.ema.arrays[name] = state.averages[name]
         self.ema.updates = state.ema_updates
+        if self._history is not None:
+            self._history.arrays = state.history
         self.step, self.seconds, self._losses = state.step, state.seconds, state.losses
 
     def _folder(self) -> Path:

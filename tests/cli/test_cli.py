@@ -227,6 +227,27 @@ def test_train_with_a_configuration_of_ones_own(capsys):
     assert json.loads(Path("run/unet/config.json").read_text())["block_out_channels"] == [8, 16]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--objective hybrid --times resampled",
+        "--schedule flow --prediction flow --times logit_normal",
+        "--schedule edm --prediction sample --sigma-data 0.5 --loss-weight edm --times lognormal",
+    ],
+)
+def test_train_with_other_losses_and_schedules(capsys, options):
+    run_json(capsys, *TRAIN, *options.split(), "--out", "run", "--sample-every", 4)
+    run_json(capsys, "train", "--resume", "--out", "run", "--steps", 5)
+    run_json(capsys, "sample", "run", "--steps", 2, "--num", 1)
+
+
+def test_train_refuses_what_it_could_not_save(capsys):
+    assert main([*TRAIN, "--schedule", "flow", "--out", "run"]) == 1
+    assert "no scheduler of diffusers is for Flow" in capsys.readouterr().err
+    assert main([*TRAIN, "--schedule", "often", "--out", "run"]) == 1
+    assert "squaredcos_cap_v2" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGINT")
 def test_ctrl_c_saves_exits_130_and_resumes(tmp_path):
     Path("unet.json").write_text(json.dumps({**TINY, "in_channels": 1, "out_channels": 1}))

@@ -199,3 +199,20 @@ def test_where_alpha_is_zero_the_sde_is_infinite() -> None:
 def test_describe_tells_the_levels(name: str) -> None:
     text = SCHEDULES[name].describe()
     assert "log-SNR" in text and "terminal SNR" in text and "the end is noise" in text
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_networks_are_told_up_to_a_thousand(name: str) -> None:
+    schedule = SCHEDULES[name]
+    t = np.linspace(schedule.t_first, schedule.t_last, 7)
+    told = schedule.timestep(t)
+    assert (np.diff(told) > 0.0).all() and told[0] >= 0.0
+    assert told[-1] == pytest.approx(1000.0)
+    assert [schedule.timestep(value) for value in t.tolist()] == pytest.approx(told.tolist())
+
+
+def test_the_timesteps_of_edm_are_even_in_log_sigma_and_a_chains_are_its_own() -> None:
+    edm = schedules.edm(0.01, 100.0)
+    assert edm.timestep(np.array([0.01, 0.1, 1.0, 10.0])) == pytest.approx([0, 250, 500, 750])
+    assert schedules.flow(3.0).timestep(0.5) == pytest.approx(750.0)
+    assert schedules.linear().timestep(7) == 7

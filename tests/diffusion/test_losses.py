@@ -22,6 +22,7 @@ from pydiff.diffusion.vlb import chain, model_log_variance, step_bits
 from pydiff.errors import ConfigError, ShapeError
 
 SCHEDULE = schedules.linear()
+ZERO_SNR = SCHEDULE.rescale_zero_terminal_snr()
 X0 = np.random.default_rng(0).standard_normal((4, 2, 2, 1))
 EPS = np.random.default_rng(1).standard_normal((4, 2, 2, 1))
 T = np.array([0, 10, 500, 999])
@@ -64,7 +65,7 @@ def test_min_snr_weights_the_error_of_x0_by_the_capped_snr() -> None:
     np.testing.assert_allclose(min_snr_weights("sample", T, SCHEDULE), expected)
     np.testing.assert_allclose(min_snr_weights("epsilon", T, SCHEDULE) * snr, expected)
     np.testing.assert_allclose(min_snr_weights("v_prediction", T, SCHEDULE) * (snr + 1), expected)
-    end = SCHEDULE.rescale_zero_terminal_snr()
+    end = ZERO_SNR
     assert min_snr_weights("epsilon", 999, end) == 1.0
     assert min_snr_weights("v_prediction", 999, end) == 0.0
 
@@ -116,6 +117,14 @@ def test_weights_are_those_of_their_papers() -> None:
     )
 
 
+def test_the_likelihood_weight_is_that_of_the_bound() -> None:
+    """Each KL with the variance of q is from_x0^2 |error of x_0|^2 / (2 variance) in nats."""
+    steps, t = chain(SCHEDULE), np.arange(1000)
+    weight = WEIGHTS["likelihood"]("sample", t, SCHEDULE) / 1000
+    # at t = 0 the decoder, whose mean is x_0 itself
+    np.testing.assert_allclose(weight, 0.5 * steps.from_x0**2 * np.exp(-steps.log_small), rtol=1e-8)
+
+
 def test_the_mean_is_one_pass_with_the_same_result() -> None:
     example = Loss("v_prediction").draw(SCHEDULE, X0, seed=4)
     model = answers("v_prediction", 0.3 * X0)
@@ -138,11 +147,29 @@ def test_sliced_score_matching_is_denoising_score_matching_up_to_a_constant() ->
     def value(loss: Loss, c: float) -> float:
         return loss.mean(lambda x, t: Tensor(-c * x), example, schedule).item()
 
+    low, middle, high = (value(sliced, share * true) for share in (0.5, 1.0, 1.5))
+    # the vertex of the parabola through three values
+    assert 1.0 + 0.25 * (low - high) / (low - 2.0 * middle + high) == pytest.approx(1.0, abs=0.01)
     for c in (0.7 * true, 1.3 * true):
         gained = value(sliced, c) - value(sliced, true)
         assert gained > 0.0
         half = 0.5 * (value(denoising, c) - value(denoising, true))
         assert gained == pytest.approx(half, rel=0.03)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(np.float64, 1e-4), (np.float32, 2e-4)])
+def test_finite_differences_see_the_curvature_of_the_score(dtype: Any, error: float) -> None:
+    """Of s = -tanh x: v . J v = s^2 - 1 in each dimension, as v is a sign. With steps of h the
+    error is at most h^2 (|s'''| / 6 + |s s''| / 2) < 0.8 h^2, and h = 0.01 sigma."""
+    schedule, loss = schedules.vp(), Loss("score", "sliced")
+    example = loss.draw(schedule, X0.astype(dtype), seed=7)
+    x = schedule.add_noise(example.x0, example.eps, example.t).astype(np.float64)
+    s = -np.tanh(x)
+    variance = schedule.sigma(example.t) ** 2
+    expected = variance * (1.5 * s**2 - 1.0).mean((1, 2, 3))
+    value = loss(lambda x, t: ops.tanh(Tensor(-x)), example, schedule).numpy()
+    assert value.dtype == dtype
+    np.testing.assert_allclose(value, expected, atol=error)
 
 
 class TwoHeads:
@@ -209,6 +236,28 @@ def test_gradients(objective: str) -> None:
 def test_impossible_losses_are_refused(options: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Loss(**options)
+
+
+@pytest.mark.parametrize(
+    ("loss", "schedule", "message"),
+    [
+        (Loss(objective="vlb"), schedules.vp(), "discrete schedules"),
+        (Loss(objective="hybrid"), ZERO_SNR, "leaves x_0 undetermined"),
+        (Loss(weight="edm"), ZERO_SNR, "weight = 'edm' is not finite at t = 999"),
+        (Loss(weight="likelihood"), ZERO_SNR, "not finite at t = 999 for a prediction of 'eps"),
+        (Loss(times="log_snr"), schedules.flow(), "finite log-SNR"),
+    ],
+)
+def test_loss_and_schedule_must_go_together(loss: Loss, schedule: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        loss.check(schedule)
+
+
+def test_every_weight_goes_with_v_down_to_pure_noise() -> None:
+    for weight in WEIGHTS:
+        Loss("v_prediction", weight=weight, times="low_discrepancy").check(ZERO_SNR)
+        Loss("flow", weight=weight).check(schedules.flow())
+    Loss("v_prediction", "hybrid").check(ZERO_SNR)
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from training_runs import fingerprint, make_trainer, timeless
+from training_runs import fingerprint, make_trainer, run_until, timeless
 
 import pydiff
 from pydiff.errors import CheckpointError, ConfigError, DataError, NonFiniteError, ShapeError
@@ -26,24 +26,6 @@ def straight(tmp_path_factory):
     trainer = make_trainer(tmp_path_factory.mktemp("straight"))
     trainer.train()
     return fingerprint(trainer), timeless(trainer.metrics.read())
-
-
-class Stop(Exception):
-    pass
-
-
-def run_until(trainer, step):
-    """Train, and die as if killed after `step` steps, with a checkpoint only if one was due."""
-    take = trainer._train_step
-
-    def stepping():
-        if trainer.step == step:
-            raise Stop
-        return take()
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(trainer, "_train_step", stepping)
-        trainer.train()
 
 
 @pytest.mark.parametrize("at", range(1, 7))
@@ -270,36 +252,6 @@ def test_it_learns(prediction):
     trainer.train(callback=records.append)
     losses = [record["loss"] for record in records]
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"loss_weight": "min_snr", "times": "low_discrepancy"},
-        {"loss_weight": "p2", "times": "log_snr"},
-        {"objective": "hybrid"},
-        {"objective": "vlb"},
-        {"objective": "sliced"},
-    ],
-    ids=str,
-)
-def test_every_loss_trains_and_resumes_to_the_bit(tmp_path, options):
-    learned = options.get("objective") in ("hybrid", "vlb")
-    unet = {"out_channels": 1 + learned}
-    straight = make_trainer(unet=unet, **options)
-    straight.train()
-    first = make_trainer(tmp_path, unet=unet, **options)
-    run_until(first, 3)
-    first.save()
-    second = make_trainer(tmp_path, unet=unet, **options)
-    assert second.resume() == 3
-    second.train()
-    assert fingerprint(second) == fingerprint(straight)
-
-
-def test_a_learned_variance_needs_its_channels():
-    with pytest.raises(ShapeError, match="objective = 'hybrid' needs twice as many"):
-        make_trainer(objective="hybrid")
 
 
 def test_float64_models_train_in_float64():

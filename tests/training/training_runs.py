@@ -6,6 +6,8 @@ import hashlib
 import sys
 from pathlib import Path
 
+import pytest
+
 import pydiff
 from pydiff.nn import UNet2D
 from pydiff.training import TrainConfig, Trainer
@@ -61,6 +63,24 @@ def fingerprint(trainer: Trainer) -> str:
 def timeless(records):
     """Log records without what the clock says."""
     return [{k: r[k] for k in ("step", "loss", "lr", "grad_norm")} for r in records]
+
+
+class Stop(Exception):
+    pass
+
+
+def run_until(trainer, step):
+    """Train, and die as if killed after `step` steps, with a checkpoint only if one was due."""
+    take = trainer._train_step
+
+    def stepping():
+        if trainer.step == step:
+            raise Stop
+        return take()
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(trainer, "_train_step", stepping)
+        trainer.train()
 
 
 def main(folder: str) -> None:
