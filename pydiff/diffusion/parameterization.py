@@ -97,22 +97,23 @@ def combine(coefficients: tuple[Any, ...], arrays: tuple[np.ndarray, ...]) -> np
 
     Each c_i is a float or an (N,) array. The sum is taken in float64 and rounded once.
     """
-    like, factors, terms, each = arrays[0], [], [], False
-    for c, array in zip(coefficients, arrays, strict=True):
-        if not isinstance(c, float):
-            each = True
-        elif c == 0.0:
-            continue
-        factors.append(c)
-        same = array.dtype is like.dtype
-        terms.append(array if same else array.astype(like.dtype, casting="same_kind"))
+    like = arrays[0]
+    numbers = [c for c in coefficients if type(c) is float]
+    same = [array.dtype for array in arrays].count(like.dtype)
+    if len(numbers) == len(arrays) == same and 0.0 not in numbers:  # what steps mostly ask
+        return backend.linear_combination(numbers, arrays)
+    terms = [
+        (c, array.astype(like.dtype, casting="same_kind", copy=False))
+        for c, array in zip(coefficients, arrays, strict=True)
+        if not isinstance(c, float) or c != 0.0
+    ]
     if not terms:
         return np.zeros_like(like)
-    if each:
-        images = like.shape[0]
-        factors = [np.broadcast_to(_row(c, like), images) for c in factors]
-        return backend.linear_combination(np.stack(factors), terms)
-    return backend.linear_combination(factors, terms)
+    used = [array for _, array in terms]
+    if all(isinstance(c, float) for c, _ in terms):
+        return backend.linear_combination([float(c) for c, _ in terms], used)
+    rows = [np.broadcast_to(_row(c, like), like.shape[0]) for c, _ in terms]
+    return backend.linear_combination(np.stack(rows), used)
 
 
 def _row(c: Any, x: np.ndarray) -> Any:
