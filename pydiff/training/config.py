@@ -37,7 +37,8 @@ class TrainConfig:
         twice the output channels; simple, min_snr, p2, ncsn, edm or likelihood; how t is drawn, a
         key of TIMES or "resampled" (in proportion to past losses: `LossHistory`).
     sigma_data: the standard deviation of the data, for EDM's preconditioning of the network
-        (`Preconditioned`; prediction = "sample"; loss_weight = "edm" takes it too); None: without.
+        (`Preconditioned`; prediction = "sample"; loss_weight = "edm" takes it too), which the large
+        states of the ve and edm schedules need; None: without.
     lr, warmup_steps, lr_schedule: the rate climbs linearly over warmup_steps, then stays
         (constant) or falls to zero at `steps` (cosine, linear).
     max_grad_norm: gradients are scaled down to this global 2-norm; None leaves them alone.
