@@ -7,12 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..diffusion.parameterization import combine
 from .base import Noise, Predictor, Step
 from .churn import Churned
 from .euler_ancestral import Ancestral
 from .levels import level
-from .moves import ask_midway, ends, implied_noise, midpoint, move
+from .moves import ask_midway, ends, midpoint, move
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,10 @@ class DPM2(Churned):
         start, end = level(schedule, t), level(schedule, t_next)
         p = denoiser.predict(x, t)
         if end.sigma == 0.0:
-            return Step(move(p, end.alpha, end.sigma), p.x0, state)
+            return Step(move(p, end.alpha, end.sigma), p, state)
         q = ask_midway(denoiser, p, midpoint(schedule, start, end, end.sigma))
-        coefficients = (1.0, end.alpha - start.alpha, end.sigma - start.sigma)
-        return Step(combine(coefficients, (x, q.x0, implied_noise(q))), p.x0, state)
+        rise, fall = end.alpha - start.alpha, end.sigma - start.sigma
+        return Step(move(q, rise, fall, (1.0, x)), p, state)
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,7 @@ class DPM2Ancestral(Ancestral):
         start, end, down, up = ends(denoiser.schedule, t, t_next, self.eta)
         p = denoiser.predict(x, t)
         if down == 0.0:
-            return Step(self.raised((end.alpha,), (p.x0,), up, noise), p.x0)
+            return Step(p.mix(end.alpha, 0.0, *self.fresh(up, noise)), p)
         q = ask_midway(denoiser, p, midpoint(denoiser.schedule, start, end, down))
-        coefficients = (1.0, end.alpha - start.alpha, down - start.sigma)
-        arrays = (x, q.x0, implied_noise(q))
-        return Step(self.raised(coefficients, arrays, up, noise), p.x0)
+        rise, fall = end.alpha - start.alpha, down - start.sigma
+        return Step(move(q, rise, fall, (1.0, x), *self.fresh(up, noise)), p)

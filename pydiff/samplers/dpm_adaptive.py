@@ -92,10 +92,10 @@ class DPMAdaptive(Ancestral):
         start, last = level(schedule, t), level_before(schedule, t_next)
         p = denoiser.predict(x, t) if state.p is None else state.p
         if as_clean(start, last):  # as noisy as the last level: x_0 is next
-            return Step(combine((schedule.alpha(t_next),), (p.x0,)), p.x0, state)
+            return Step(combine((schedule.alpha(t_next),), (p.x0,)), p, state)
         if start.alpha == 0.0:
             early = last if last.half_log_snr <= _EARLIEST else level_at(schedule, _EARLIEST)
-            return Step(move(p, early.alpha, early.sigma), p.x0, state, early.t)
+            return Step(move(p, early.alpha, early.sigma), p, state, early.t)
         used = state.evaluations + self.solver_order
         check_budget(used, self.max_evaluations, t)
         check_progress(start.half_log_snr, state.h)
@@ -112,9 +112,10 @@ class DPMAdaptive(Ancestral):
         )
         after = after._replace(evaluations=used)
         if not good:
-            return Step(x, p.x0, after._replace(p=p), t)
+            return Step(x, p, after._replace(p=p), t)
         up = end.alpha * math.sqrt(max(end.ratio**2 - math.exp(-2.0 * down), 0.0))
-        return Step(self.raised((end.alpha,), (high,), up, noise), p.x0, after, end.t)
+        factors, arrays = zip((end.alpha, high), *self.fresh(up, noise), strict=True)
+        return Step(combine(factors, arrays), p, after, end.t)
 
     def _both(
         self, denoiser: Predictor, y: np.ndarray, eps: np.ndarray, start: float, end: float

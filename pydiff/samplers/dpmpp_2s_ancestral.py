@@ -37,5 +37,5 @@ class DPMpp2SAncestral(Ancestral):
         if down > 0.0:
             q = ask_midway(denoiser, p, midpoint(denoiser.schedule, start, end, down))
         kept = down / start.sigma
-        coefficients = (kept, end.alpha - kept * start.alpha)
-        return Step(self.raised(coefficients, (x, q.x0), up, noise), p.x0)
+        gain = end.alpha - kept * start.alpha
+        return Step(q.mix(gain, 0.0, (kept, x), *self.fresh(up, noise)), p)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..diffusion.parameterization import combine
+from ..diffusion.prediction import Prediction
 from .base import Noise, Predictor, Step
 from .euler_ancestral import Ancestral
 from .levels import Level, level
@@ -52,22 +53,20 @@ class DPMppSDE(Ancestral):
         start, end = level(schedule, t), level(schedule, t_next)
         p = denoiser.predict(x, t)
         if end.sigma == 0.0:
-            return Step(combine((end.alpha,), (p.x0,)), p.x0)
+            return Step(p.mix(end.alpha, 0.0), p)
         middle = midpoint(schedule, start, end, end.sigma)
         first = noise() if self.eta else None
-        q = denoiser.predict(self._to(start, middle, x, p.x0, first), middle.t)
+        q = denoiser.predict(self._to(start, middle, x, p, first), middle.t)
         whole = self._whole(first, start, middle, end, noise)
-        return Step(self._to(start, end, x, q.x0, whole), p.x0)
+        return Step(self._to(start, end, x, q, whole), p)
 
     def _to(
-        self, start: Level, end: Level, x: np.ndarray, x0: np.ndarray, z: np.ndarray | None
+        self, start: Level, end: Level, x: np.ndarray, p: Prediction, z: np.ndarray | None
     ) -> np.ndarray:
         down, up = ancestral(start, end, self.eta)
         kept = down / start.sigma
-        coefficients = (kept, end.alpha - kept * start.alpha)
-        if z is None:
-            return combine(coefficients, (x, x0))
-        return combine((*coefficients, up * self.s_noise), (x, x0, z))
+        drawn = () if z is None else ((up * self.s_noise, z),)
+        return p.mix(end.alpha - kept * start.alpha, 0.0, (kept, x), *drawn)
 
     def _whole(
         self, first: np.ndarray | None, start: Level, middle: Level, end: Level, noise: Noise

@@ -34,4 +34,4 @@ class Euler(Churned):
         schedule = denoiser.schedule
         x, t = self.churned(schedule, x, t, state, noise)
         p = denoiser.predict(x, t)
-        return Step(move(p, schedule.alpha(t_next), schedule.sigma(t_next)), p.x0, state)
+        return Step(move(p, schedule.alpha(t_next), schedule.sigma(t_next)), p, state)

@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..diffusion.parameterization import combine
 from .base import Noise, Predictor, Sampler, Step
 from .levels import level
-from .moves import ancestral, implied_noise
+from .moves import ancestral, move
 from .options import check_number
 
 
@@ -38,17 +37,9 @@ class Ancestral(Sampler):
         """Whether eta > 0."""
         return self.eta > 0.0
 
-    def raised(
-        self,
-        coefficients: tuple[float, ...],
-        arrays: tuple[np.ndarray, ...],
-        up: float,
-        noise: Noise,
-    ) -> np.ndarray:
-        """The combination of the arrays, with noise of standard deviation s_noise up."""
-        if up == 0.0:
-            return combine(coefficients, arrays)
-        return combine((*coefficients, up * self.s_noise), (*arrays, noise()))
+    def fresh(self, up: float, noise: Noise) -> tuple[tuple[float, np.ndarray], ...]:
+        """The noise of standard deviation s_noise up, as a term of a sum; none if up is 0."""
+        return ((up * self.s_noise, noise()),) if up else ()
 
 
 @dataclass(frozen=True)
@@ -73,5 +64,4 @@ class EulerAncestral(Ancestral):
         start, end = level(denoiser.schedule, t), level(denoiser.schedule, t_next)
         down, up = ancestral(start, end, self.eta)
         p = denoiser.predict(x, t)
-        arrays = (p.x0, implied_noise(p))
-        return Step(self.raised((end.alpha, down), arrays, up, noise), p.x0)
+        return Step(move(p, end.alpha, down, *self.fresh(up, noise)), p)

@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..diffusion.parameterization import combine
 from .base import Noise, Predictor, Step
 from .churn import Churned
-from .moves import implied_noise, move
+from .moves import move
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,8 @@ class Heun(Churned):
         p = denoiser.predict(x, t)
         moved = move(p, alpha, sigma)
         if sigma == 0.0:
-            return Step(moved, p.x0, state)
-        q = denoiser.predict(moved, t_next)
+            return Step(moved, p, state)
         rise, fall = 0.5 * (alpha - p.alpha), 0.5 * (sigma - p.sigma)
-        slopes = (p.x0, q.x0, implied_noise(p), implied_noise(q))
-        return Step(combine((1.0, rise, rise, fall, fall), (x, *slopes)), p.x0, state)
+        half = move(p, rise, fall, (1.0, x))
+        q = denoiser.predict(moved, t_next)
+        return Step(move(q, rise, fall, (1.0, half)), p, state)

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..diffusion.parameterization import combine
+from ..diffusion.prediction import Prediction
 from .base import Noise, Predictor, Sampler, Step
 from .levels import level
-from .moves import carried, implied_noise
+from .moves import carried, move
 from .options import check_count, check_flag, check_positive
 
 
@@ -64,10 +65,11 @@ class Langevin(Sampler):
         fixed = schedule.t_first if self.t is None else self.t
         sigma = schedule.sigma(fixed)
         tau = 0.1 if self.step_size is None else self.step_size / sigma**2
-        x, x0 = updates(denoiser, x, fixed, sigma, tau, self.n_steps, noise)
+        x, said = updates(denoiser, x, fixed, sigma, tau, self.n_steps, noise)
         if t_next == state and self.denoise:
-            x = x0 = denoiser.predict(x, fixed).x0
-        return Step(x, x0, state)
+            said = denoiser.predict(x, fixed)
+            x = said.x0
+        return Step(x, said, state)
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,11 @@ class AnnealedLangevin(Sampler):
         last = level(schedule, state[0] if schedule.sigma(state[1]) == 0.0 else state[1])
         # a_i in x itself, over sigma_i^2: alpha_i and the ratio cancel, so alpha_i = 0 is no matter
         tau = 0.1 if self.step_size is None else 0.5 * self.step_size / last.ratio**2
-        x, x0 = updates(denoiser, x, t, here.sigma, tau, self.n_steps, noise)
+        x, said = updates(denoiser, x, t, here.sigma, tau, self.n_steps, noise)
         if end.sigma == 0.0 and self.denoise:
-            x0 = denoiser.predict(x, t).x0
-            return Step(combine((end.alpha,), (x0,)), x0, state)
-        return Step(combine((carried(here, end),), (x,)), x0, state)
+            said = denoiser.predict(x, t)
+            return Step(said.mix(end.alpha, 0.0), said, state)
+        return Step(combine((carried(here, end),), (x,)), said, state)
 
 
 def updates(
@@ -134,13 +136,12 @@ def updates(
     tau: Any,
     count: int,
     noise: Noise,
-) -> tuple[np.ndarray, np.ndarray]:
-    """`count` Langevin updates with a = tau sigma^2: x, and the x_0 predicted before the first."""
+) -> tuple[np.ndarray, Prediction]:
+    """`count` Langevin updates with a = tau sigma^2: x, and what was predicted before the first."""
     first = None
     for _ in range(count):
         p = denoiser.predict(x, t)
-        first = p.x0 if first is None else first
-        coefficients = (1.0, -tau * sigma, math.sqrt(2.0 * tau) * sigma)
-        x = combine(coefficients, (x, implied_noise(p), noise()))
+        first = p if first is None else first
+        x = move(p, 0.0, -tau * sigma, (1.0, x), (math.sqrt(2.0 * tau) * sigma, noise()))
     assert first is not None
     return x, first

@@ -11,7 +11,6 @@ import math
 import numpy as np
 
 from ..diffusion.noise_schedule import NoiseSchedule
-from ..diffusion.parameterization import combine
 from ..diffusion.prediction import Prediction
 from .base import Predictor
 from .levels import Level, level, level_at
@@ -22,12 +21,15 @@ def implied_noise(p: Prediction) -> np.ndarray:
     return p.noise_for(p.x0) if p.other_eps is None else p.other_eps
 
 
-def move(p: Prediction, alpha: float, sigma: float) -> np.ndarray:
-    """alpha x_0 + sigma eps: the prediction p at another level. A step of Euler, or of DDIM."""
-    if p.other_eps is not None or not p.thresholded:
-        return p.mix(alpha, sigma)
-    kept = sigma / p.sigma
-    return combine((kept, alpha - kept * p.alpha), (p.x, p.x0))
+def move(p: Prediction, alpha: float, sigma: float, *more: tuple[float, np.ndarray]) -> np.ndarray:
+    """alpha x_0 + sigma eps, eps implied by x_0, and the sum of c array over `more`.
+
+    Without more: the prediction p at another level. A step of Euler, or of DDIM.
+    """
+    if p.other_eps is None and p.thresholded:
+        kept = sigma / p.sigma
+        return p.mix(alpha - kept * p.alpha, 0.0, (kept, p.x), *more)
+    return p.mix(alpha, sigma, *more)
 
 
 def ancestral(start: Level, end: Level, eta: float) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,9 +10,10 @@ import numpy as np
 
 from ..diffusion.parameterization import combine
 from ..errors import ConfigError
+from ..diffusion.prediction import Prediction
 from .base import Noise, Predictor, Sampler, Step
 from .levels import level
-from .moves import carried, implied_noise
+from .moves import carried, implied_noise, move
 from .options import check_choice, check_count, check_flag, check_positive
 from .sde import PREDICTORS, SONG, predicted
 
@@ -62,25 +64,28 @@ class PredictorCorrector(Sampler):
     ) -> Step:
         """Algorithm 1, its corrector first."""
         start, end = level(denoiser.schedule, t), level(denoiser.schedule, t_next)
-        x0, kept = None, (start.alpha / end.alpha) ** 2
+        said, kept = None, (start.alpha / end.alpha) ** 2
         if self.corrector != "none" and kept > 0.0:
             for _ in range(self.n_corrector_steps):
-                x, x0 = self._corrected(denoiser, x, t, kept, noise())
+                x, said = self._corrected(denoiser, x, t, kept, noise())
         if self.predictor != "none" or end.sigma == 0.0:
             return predicted(self.predictor, denoiser, x, t, t_next, noise)
-        x0 = denoiser.predict(x, t).x0 if x0 is None else x0
-        return Step(combine((carried(start, end),), (x,)), x0)
+        said = denoiser.predict(x, t) if said is None else said
+        return Step(combine((carried(start, end),), (x,)), said)
 
     def _corrected(
         self, denoiser: Predictor, x: np.ndarray, t: float, kept: float, z: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """An update x + a s + sqrt(2 a) z, s = -eps / sigma, and the x_0 predicted before it."""
+    ) -> tuple[np.ndarray, Prediction]:
+        """An update x + a s + sqrt(2 a) z, s = -eps / sigma, and the prediction before it."""
         p = denoiser.predict(x, t)
-        eps, size = implied_noise(p), self.snr * p.sigma
-        if self.corrector == "langevin":
-            size = size * self._ratio(z, eps)
+        size = self.snr * p.sigma
         step = 2.0 * kept * size * size
-        return combine((1.0, -step / p.sigma, np.sqrt(2.0 * step)), (x, eps, z)), p.x0
+        if self.corrector == "ald":
+            return move(p, 0.0, -step / p.sigma, (1.0, x), (math.sqrt(2.0 * step), z)), p
+        eps = implied_noise(p)
+        ratio = self._ratio(z, eps)
+        factors = (1.0, -step / p.sigma * ratio**2, math.sqrt(2.0 * step) * ratio)
+        return combine(factors, (x, eps, z)), p
 
     def _ratio(self, z: np.ndarray, eps: np.ndarray) -> Any:
         """|z| / |eps|: (N,), or a float of the whole batch; 0 where eps is 0."""

@@ -10,11 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from ..diffusion.noise_schedule import NoiseSchedule
-from ..diffusion.parameterization import combine
 from ..diffusion.prediction import Prediction
 from ..diffusion.process import posterior, transition
 from .base import Noise, Predictor, Sampler, Step
-from .moves import implied_noise
+from .moves import move
 
 SONG = "Song et al. 2021, Score-Based Generative Modeling through SDEs, arXiv 2011.13456, "
 
@@ -29,10 +28,8 @@ class Kernel(NamedTuple):
 
     def draw(self, p: Prediction, noise: Noise) -> np.ndarray:
         """x' from the prediction at x_t."""
-        coefficients, arrays = (self.x, self.x0, self.eps), (p.x, p.x0, implied_noise(p))
-        if self.std == 0.0:
-            return combine(coefficients, arrays)
-        return combine((*coefficients, self.std), (*arrays, noise()))
+        drawn = ((self.std, noise()),) if self.std else ()
+        return move(p, self.x0, self.eps, (self.x, p.x), *drawn)
 
 
 def euler_maruyama(schedule: NoiseSchedule, t: float, t_next: float) -> Kernel:
@@ -75,9 +72,9 @@ def predicted(
     schedule = denoiser.schedule
     p = denoiser.predict(x, t)
     if schedule.sigma(t_next) == 0.0:
-        return Step(combine((schedule.alpha(t_next),), (p.x0,)), p.x0)
+        return Step(p.mix(schedule.alpha(t_next), 0.0), p)
     rule = ancestral if p.alpha == 0.0 else PREDICTORS[name]
-    return Step(rule(schedule, t, t_next).draw(p, noise), p.x0)
+    return Step(rule(schedule, t, t_next).draw(p, noise), p)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..diffusion.parameterization import combine
 from ..diffusion.process import transition
 from .base import Noise, Predictor, Sampler, Step
 from .options import check_number
@@ -55,7 +54,7 @@ class TCD(Sampler):
             beyond = math.floor(beyond)
         alpha, sigma = schedule.alpha(beyond), schedule.sigma(beyond)
         if t_next == state or beyond == t_next:
-            return Step(combine((alpha, sigma), (p.x0, p.eps)), p.x0, state)
+            return Step(p.mix(alpha, sigma), p, state)
         forward = transition(schedule, beyond, t_next)
-        coefficients = (forward.scale * alpha, forward.scale * sigma, math.sqrt(forward.variance))
-        return Step(combine(coefficients, (p.x0, p.eps, noise())), p.x0, state)
+        drawn = math.sqrt(forward.variance), noise()
+        return Step(p.mix(forward.scale * alpha, forward.scale * sigma, drawn), p, state)
