@@ -35,7 +35,8 @@ class Denoiser:
 
     model: any callable (x, t) -> array like x: a `pydiff.nn` module, a compiled plan, an ONNX
         session, a function. x (N, ...) is float32 or float64, t is a number; the result may be an
-        ndarray, a Tensor, or anything with `.numpy()`. It must not write to x. Gradients are off.
+        ndarray, a Tensor, or anything with `.numpy()`, and the next call may write over it. It must
+        not write to x. Gradients are off.
     schedule: the NoiseSchedule it was trained with.
     prediction: epsilon, sample, v_prediction, score or flow (see `parameterization`).
     clip: None; r > 0, which clips x_0 to [-r, r] (`clip_sample_range` of diffusers); or a callable

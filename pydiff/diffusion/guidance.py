@@ -118,13 +118,14 @@ class ClassifierFree(Guidance):
         return self.interval is None or self.interval[0] <= t <= self.interval[1]
 
     def _pair(self, x: np.ndarray, t: float) -> tuple[Prediction, Prediction]:
-        return self.denoiser.predict(x, t), self.uncond.predict(x, t)
+        return self.denoiser.predict(x, t).settled(), self.uncond.predict(x, t)
 
     def _linear_pair(
         self, x: np.ndarray, t: float
     ) -> tuple[Prediction, Prediction, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
         """Both predictions, and (v, w) -> v^T d cond / d x + w^T d uncond / d x."""
         cond, pull_cond = linearize(self.denoiser, x, t)
+        cond.settled()
         uncond, pull_uncond = linearize(self.uncond, x, t)
         return cond, uncond, lambda v, w: pull_cond(v) + pull_uncond(w)
 

@@ -98,6 +98,16 @@ class Prediction:
         """The array that all others follow from: finite if and only if they are."""
         return self.raw_x0 if self._linear is None else self._linear[2]
 
+    def settled(self) -> Prediction:
+        """Itself, with copies of what the model returned: the model may write over that when it is
+        asked again. Whoever asks a second time and reads this one afterwards needs it."""
+        if self._linear is not None:
+            c_x, c_output, output = self._linear
+            self._linear = c_x, c_output, output.copy()
+        if self.variance is not None:
+            self.variance = self.variance.copy()
+        return self
+
     def noise_for(self, x0: np.ndarray) -> np.ndarray:
         """The noise that makes x_t out of this x_0; 0 where x_t holds none."""
         if self.sigma < _NO_NOISE:

@@ -48,6 +48,7 @@ class DPS(Wrapper):
     ) -> Step:
         """The inner step, with the gradient of its first prediction subtracted."""
         first, pull = linearize(denoiser, x, t)
+        first.settled()
         made = self.inner.step(_Known(denoiser, first, t), x, t, t_next, state, noise)
         return made._replace(x=made.x - self._shift(first, pull))
 

@@ -84,13 +84,14 @@ def sample(
         raise ConfigError(f"callback must be callable, got {type(callback).__name__}")
     x = _initial(denoiser.schedule, times[0], shape, x_init, seed, first_image)
     source = _NoiseSource(noise, seed, first_image, x)
-    guarded = _Guarded(denoiser, chosen)
+    guarded = _Guarded(denoiser, chosen, watched=callback is not None)
     state = chosen.start(times)
     bar = _progress_bar(len(times) - 1, chosen.name, progress)
     step, passed, t = 0, 0, times[0]
     try:
         while passed < len(times) - 1:
-            source.step, source.draw, guarded.step = step, 0, step
+            source.step, source.draw = step, 0
+            guarded.begin(step)
             x, said, state, reached = chosen.step(guarded, x, t, times[passed + 1], state, source)
             if reached is None or reached == times[passed + 1]:
                 passed, reached = passed + 1, times[passed + 1]
@@ -107,23 +108,36 @@ def sample(
 
 
 class _Guarded:
-    """The denoiser of one run: checks that each prediction is finite before it is used."""
+    """The denoiser of one run: checks that each prediction is finite before it is used.
 
-    def __init__(self, denoiser: Predictor, sampler: Sampler) -> None:
+    watched: a callback will read the step's prediction, so it must outlive the step's other ones.
+    """
+
+    def __init__(self, denoiser: Predictor, sampler: Sampler, watched: bool) -> None:
         self.schedule = denoiser.schedule
-        self.step = 0
-        self._denoiser = denoiser
-        self._sampler = sampler
+        self._denoiser, self._sampler, self._watched = denoiser, sampler, watched
+        self.begin(0)
+
+    def begin(self, step: int) -> None:
+        self._step = step
+        self._last: Prediction | None = None
 
     def predict(self, x: np.ndarray, t: float) -> Prediction:
+        self._settle()
         return self._checked(self._denoiser.predict(x, t), t)
 
     def linearize(self, x: np.ndarray, t: float) -> tuple[Prediction, Pullback]:
+        self._settle()
         prediction, pull = linearize(self._denoiser, x, t)
         return self._checked(prediction, t), pull
 
+    def _settle(self) -> None:
+        if self._last is not None:
+            self._last.settled()
+
     def _checked(self, prediction: Prediction, t: float) -> Prediction:
-        _check_finite(prediction.source, "the model's prediction", self._sampler, self.step, t)
+        _check_finite(prediction.source, "the model's prediction", self._sampler, self._step, t)
+        self._last = prediction if self._watched else None
         return prediction
 
 

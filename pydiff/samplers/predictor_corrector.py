@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..diffusion.parameterization import combine
-from ..errors import ConfigError
 from ..diffusion.prediction import Prediction
+from ..errors import ConfigError
 from .base import Noise, Predictor, Sampler, Step
 from .levels import level
 from .moves import carried, implied_noise, move
