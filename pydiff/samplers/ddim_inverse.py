@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..diffusion.parameterization import combine, target
+from ..diffusion.parameterization import PREDICTIONS, combine, target
 from .base import Noise, Predictor, Sampler, Step
 from .options import check_choice, check_count, check_positive
-
-Pair = tuple[float, float]
-
-# What a model of each type said, `out`, holds at (alpha, sigma) too: x_0 and eps there, each from
-# (x, out).
-_HELD: dict[str, Callable[[float, float], tuple[Pair, Pair]]] = {
-    "epsilon": lambda a, s: ((1.0 / a, -s / a), (0.0, 1.0)),
-    "sample": lambda a, s: ((0.0, 1.0), (1.0 / s, -a / s)),
-    "v_prediction": lambda a, s: (
-        (a / (a * a + s * s), -s / (a * a + s * s)),
-        (s / (a * a + s * s), a / (a * a + s * s)),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -58,7 +44,7 @@ class DDIMInverse(Sampler):
 
     def __post_init__(self) -> None:
         check_count("iterations", self.iterations)
-        check_choice("held", self.held, _HELD)
+        check_choice("held", self.held, ("epsilon", "sample", "v_prediction"))
         if self.clip is not None:
             check_positive("clip", self.clip)
 
@@ -76,10 +62,10 @@ class DDIMInverse(Sampler):
         reached, held = x, self.held
         for _ in range(self.iterations):
             held = "epsilon" if sigma == 0.0 and held == "sample" else held
-            to_x0, to_eps = _HELD[held](alpha, sigma)
             p = denoiser.predict(reached, t_next)
             out = target(held, p.raw_x0, p.eps, p.alpha, p.sigma)
-            x0, eps = combine(to_x0, (x, out)), combine(to_eps, (x, out))
+            rule = PREDICTIONS[held]
+            x0, eps = (combine(to(alpha, sigma), (x, out)) for to in (rule.x0, rule.eps))
             if self.clip is not None:
                 np.clip(x0, -self.clip, self.clip, out=x0)
             reached, held = combine((p.alpha, p.sigma), (x0, eps)), "epsilon"
