@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .dpm_solver import Multistep
-from .options import check_count
+from .dpm_solver import Ordered
 
 
 @dataclass(frozen=True)
-class DEIS(Multistep):
+class DEIS(Ordered):
     """The polynomial through the last values of eps, in log(sigma / alpha), integrated exactly.
 
     In lambda = -log(rho) this is DPMSolver(solver_type="heun"), up to its default options: the two
@@ -19,7 +18,6 @@ class DEIS(Multistep):
     """
 
     solver_type: str = "heun"
-    solver_order: int = 2
 
     name: ClassVar[str] = "deis"
     paper: ClassVar[str] = (
@@ -27,12 +25,3 @@ class DEIS(Multistep):
         "2204.13902, eq. 15, with the polynomial in log rho"
     )
     data: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_count("solver_order", self.solver_order, 1, 3)
-
-    @property
-    def highest(self) -> int:
-        """solver_order."""
-        return self.solver_order

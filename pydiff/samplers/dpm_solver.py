@@ -136,7 +136,25 @@ class UpToThree(Multistep):
 
 
 @dataclass(frozen=True)
-class DPMSolver(UpToThree):
+class Ordered(Multistep):
+    """Base of those whose number of values is an option."""
+
+    solver_order: int = 2
+
+    most: ClassVar[int] = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("solver_order", self.solver_order, 1, self.most)
+
+    @property
+    def highest(self) -> int:
+        """solver_order."""
+        return self.solver_order
+
+
+@dataclass(frozen=True)
+class DPMSolver(Ordered, UpToThree):
     """Interpolates eps over lambda; diffusers' `algorithm_type` "dpmsolver" and "sde-dpmsolver".
 
     solver_order: 1, 2 or 3. eta: 0 solves the probability-flow ODE, 1 the reverse SDE (diffusers'
@@ -145,7 +163,6 @@ class DPMSolver(UpToThree):
     of DPMpp2M.
     """
 
-    solver_order: int = 2
     eta: float = 0.0
 
     name: ClassVar[str] = "dpm_solver"
@@ -157,13 +174,7 @@ class DPMSolver(UpToThree):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count("solver_order", self.solver_order, 1, 3)
         check_number("eta", self.eta)
-
-    @property
-    def highest(self) -> int:
-        """solver_order."""
-        return self.solver_order
 
     @property
     def noisiness(self) -> float:

@@ -6,33 +6,23 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .dpm_solver import Multistep, UpToThree
+from .dpm_solver import Multistep, Ordered, UpToThree
 from .exponential import Interval
-from .options import check_count, check_number
+from .options import check_number
 
 _PAPER = "Lu et al. 2022, DPM-Solver++, arXiv 2211.01095, "
 
 
 @dataclass(frozen=True)
-class DPMpp2M(Multistep):
+class DPMpp2M(Ordered):
     """Interpolates x_0 over lambda; diffusers' `algorithm_type` "dpmsolver++".
 
     solver_order: 2, or 1 (DDIM). Other options: see Multistep.
     """
 
-    solver_order: int = 2
-
     name: ClassVar[str] = "dpmpp_2m"
     paper: ClassVar[str] = _PAPER + "Algorithm 2"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_count("solver_order", self.solver_order, 1, 2)
-
-    @property
-    def highest(self) -> int:
-        """solver_order."""
-        return self.solver_order
+    most: ClassVar[int] = 2
 
 
 @dataclass(frozen=True)
@@ -58,28 +48,18 @@ class _Noisy(Multistep):
 
 
 @dataclass(frozen=True)
-class DPMpp2MSDE(_Noisy):
+class DPMpp2MSDE(Ordered, _Noisy):
     """DPMpp2M for the reverse SDE; diffusers' `algorithm_type` "sde-dpmsolver++".
 
     solver_order: 2 or 1. eta: 0 is DPMpp2M, 1 the reverse SDE. s_noise: a factor for the noise
     alone. Other options: see Multistep.
     """
 
-    solver_order: int = 2
-
     name: ClassVar[str] = "dpmpp_2m_sde"
     paper: ClassVar[str] = (
         _PAPER + "section 5; Crowson 2022, k-diffusion, sample_dpmpp_2m_sde (eta)"
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_count("solver_order", self.solver_order, 1, 2)
-
-    @property
-    def highest(self) -> int:
-        """solver_order."""
-        return self.solver_order
+    most: ClassVar[int] = 2
 
 
 @dataclass(frozen=True)
