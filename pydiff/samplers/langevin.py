@@ -18,27 +18,13 @@ from .options import check_count, check_flag, check_positive
 
 
 @dataclass(frozen=True)
-class Langevin(Sampler):
-    """x + a s(x) + sqrt(2 a) z at a fixed time, again and again; s is the score of q(x_t).
-
-    Each step of the run makes n_steps such updates at the time t, whatever the grid says: only its
-    length counts. The chain's stationary distribution is that of x_t up to O(a); it crosses from
-    mode to mode only if they overlap at that level.
-    step_size: a; None is sigma^2 / 10. a < 2 sigma^2 or the chain diverges where data are thin.
-    t: None is the least noisy level that the model sees, `schedule.t_first`.
-    denoise: the last step returns E[x_0 | x_t] instead of x_t.
-    """
+class _Dynamics(Sampler):
+    """Base of those made of Langevin updates."""
 
     step_size: float | None = None
     n_steps: int = 1
-    t: float | None = None
     denoise: bool = False
 
-    name: ClassVar[str] = "langevin"
-    paper: ClassVar[str] = (
-        "Song & Ermon 2019, Generative Modeling by Estimating Gradients of the Data Distribution, "
-        "arXiv 1907.05600, eq. 4 with epsilon = 2 a"
-    )
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
 
@@ -52,6 +38,27 @@ class Langevin(Sampler):
     def evaluations(self) -> int:
         """n_steps."""
         return self.n_steps
+
+
+@dataclass(frozen=True)
+class Langevin(_Dynamics):
+    """x + a s(x) + sqrt(2 a) z at a fixed time, again and again; s is the score of q(x_t).
+
+    Each step of the run makes n_steps such updates at the time t, whatever the grid says: only its
+    length counts. The chain's stationary distribution is that of x_t up to O(a); it crosses from
+    mode to mode only if they overlap at that level.
+    step_size: a; None is sigma^2 / 10. a < 2 sigma^2 or the chain diverges where data are thin.
+    t: None is the least noisy level that the model sees, `schedule.t_first`.
+    denoise: the last step returns E[x_0 | x_t] instead of x_t.
+    """
+
+    t: float | None = None
+
+    name: ClassVar[str] = "langevin"
+    paper: ClassVar[str] = (
+        "Song & Ermon 2019, Generative Modeling by Estimating Gradients of the Data Distribution, "
+        "arXiv 1907.05600, eq. 4 with epsilon = 2 a"
+    )
 
     def start(self, times: Sequence[float]) -> float:
         """The last time of the grid."""
@@ -73,7 +80,7 @@ class Langevin(Sampler):
 
 
 @dataclass(frozen=True)
-class AnnealedLangevin(Sampler):
+class AnnealedLangevin(_Dynamics):
     """n_steps Langevin updates at each level: x + a_i / 2 s(x) + sqrt(a_i) z.
 
     a_i = step_size sigma_i^2 / sigma_L^2, sigma_L that of the last noisy level of the grid. Where
@@ -85,7 +92,6 @@ class AnnealedLangevin(Sampler):
     2006.09011); False keeps the noise of the last level, as in the paper.
     """
 
-    step_size: float | None = None
     n_steps: int = 5
     denoise: bool = True
 
@@ -94,19 +100,6 @@ class AnnealedLangevin(Sampler):
         "Song & Ermon 2019, Generative Modeling by Estimating Gradients of the Data Distribution, "
         "arXiv 1907.05600, Algorithm 1"
     )
-    order: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if self.step_size is not None:
-            check_positive("step_size", self.step_size)
-        check_count("n_steps", self.n_steps)
-        check_flag("denoise", self.denoise)
-
-    @property
-    def evaluations(self) -> int:
-        """n_steps."""
-        return self.n_steps
 
     def start(self, times: Sequence[float]) -> tuple[float, float]:
         """The last two times of the grid."""
