@@ -15,7 +15,7 @@ from .base import Noise, Predictor, Step
 from .euler_ancestral import Ancestral
 from .levels import as_clean, level, level_at
 from .moves import ancestral, implied_noise, level_before, move
-from .options import check_choice, check_count, check_number, check_positive
+from .options import check_count, check_number, check_positive
 
 _EARLIEST = -7.0  # lambda: from alpha = 0 to here, a step of Euler errs by exp(-14), 1e-6
 
@@ -65,7 +65,7 @@ class DPMAdaptive(Ancestral):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("solver_order", str(self.solver_order), ("2", "3"))
+        check_count("solver_order", self.solver_order, 2, 3)
         for name in ("rtol", "atol", "h_init"):
             check_positive(name, getattr(self, name))
         for name in ("pcoeff", "icoeff", "dcoeff"):

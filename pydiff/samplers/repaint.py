@@ -10,8 +10,8 @@ import numpy as np
 
 from ..diffusion.prediction import Prediction
 from ..diffusion.process import diffuse
-from ..errors import ConfigError
 from .base import Noise, Predictor, Step
+from .options import check_count
 from .replacement import Wrapper, replaced
 
 
@@ -45,9 +45,7 @@ class RePaint(Wrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         for option in ("jump_length", "resamplings"):
-            value = getattr(self, option)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{option} = {value!r}; allowed: an integer >= 1")
+            check_count(option, getattr(self, option))
 
     def start(self, times: Sequence[float]) -> _Place:
         """At the start of the grid."""
