@@ -124,10 +124,7 @@ def ode_log_likelihood(
 def _log_prior(
     x: np.ndarray, schedule: NoiseSchedule, prior: Callable[[np.ndarray], np.ndarray] | None
 ) -> np.ndarray:
-    if prior is None:
-        std = schedule.prior_std
-        logs = -0.5 * ((x / std) ** 2 + math.log(2.0 * math.pi * std * std))
-        return logs.reshape(len(x), -1).sum(1)
+    prior = schedule.prior().log_density if prior is None else prior
     logs = np.asarray(prior(x), np.float64)
     if logs.shape != (len(x),):
         raise ShapeError(f"prior returned shape {logs.shape} for x of shape {x.shape}")
