@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from ..diffusion import Denoiser, schedules
 from ..samplers import Sampler
 from ..samplers.base import Predictor
 from ..samplers.level_spacing import exponential, karras
 from .dpm_classes import multistep_sampler
 from .family import Family, Model, Parts, Told, clip, negative, sampler
-from .levels import ScaledDenoiser, VariancePreserving
+from .levels import ScaledDenoiser, VariancePreserving, c_noise
 from .options import (
     FALSE,
     FINAL_SIGMAS,
@@ -78,18 +76,14 @@ def _build(options: Options, chosen: Sampler) -> Parts:
             sigmas = exponential(low, high, steps)
         end = sigmas[-1] if options["final_sigmas_type"] == "sigma_min" else 0.0
         # hypot(sigma_max, 1) and not hypot(sigma_max, sigma_data): as diffusers has it
-        return Course(ended(sigmas, end), 0.25 * np.log(sigmas), math.hypot(high, 1.0))
+        return Course(ended(sigmas, end), c_noise(sigmas), math.hypot(high, 1.0))
 
     def predictor(model: Model, told: Told) -> Predictor:
         network = negative(model) if turned else model
         denoiser = Denoiser(network, inner, "v_prediction", bound, told)
         return ScaledDenoiser(schedule, denoiser, data_std)
 
-    return Parts(schedule, chosen, course, _c_noise, predictor)
-
-
-def _c_noise(sigma: float) -> float:
-    return 0.25 * math.log(sigma)
+    return Parts(schedule, chosen, course, c_noise, predictor)
 
 
 FAMILIES = {

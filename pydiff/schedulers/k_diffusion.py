@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from ..diffusion import schedules
 from ..samplers import Sampler
 from ..samplers.base import Predictor
 from ..samplers.level_spacing import exponential
 from .family import Family, Model, Parts, Told, denoiser, sampler, training_schedule
-from .levels import ScaledDenoiser, VariancePreserving
+from .levels import ScaledDenoiser, VariancePreserving, c_noise
 from .options import (
     FINAL_SIGMAS,
     RESPACED,
@@ -59,7 +57,7 @@ def _build(options: Options, chosen: Sampler, rounded: bool) -> Parts:
         return ScaledDenoiser(schedule, inner(model, told))
 
     def told(sigma: float) -> Any:
-        return _log_level(sigma) if _continuous(options) else float(training.timestep(sigma))
+        return c_noise(sigma) if _continuous(options) else float(training.timestep(sigma))
 
     return Parts(schedule, chosen, course, told, predictor)
 
@@ -79,7 +77,7 @@ def _course(options: Options, training: Training, steps: int, rounded: bool) -> 
         if rounded and options["use_karras_sigmas"]:
             timesteps = timesteps.round()
     if _continuous(options):
-        timesteps = _log_level(sigmas)
+        timesteps = c_noise(sigmas)
     # under leading the first level is not the noisiest, so the state is data and noise
     extra = 1.0 if options["timestep_spacing"] == "leading" else 0.0
     return Course(ended(sigmas, end), timesteps, math.sqrt(sigmas[0] ** 2 + extra))
@@ -90,11 +88,6 @@ def _continuous(options: Options) -> bool:
         options.get("timestep_type") == "continuous"
         and options["prediction_type"] == "v_prediction"
     )
-
-
-def _log_level(sigma: Any) -> Any:
-    """c_noise of EDM."""
-    return 0.25 * np.log(sigma)
 
 
 _EULER = {

@@ -18,6 +18,12 @@ from ..diffusion.continuous import ContinuousSchedule
 from ..diffusion.parameterization import combine, x0_coefficients
 
 
+def c_noise(sigma: Any) -> Any:
+    """What networks under EDM preconditioning are told of sigma, a number or an array (arXiv
+    2206.00364, table 1)."""
+    return 0.25 * np.log(sigma)
+
+
 @dataclass(frozen=True)
 class VariancePreserving(ContinuousSchedule):
     """alpha^2 + sigma^2 = 1 at the ratio sigma / alpha = t / data_std, t in [0, sigma_max].
