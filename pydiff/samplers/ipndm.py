@@ -28,8 +28,9 @@ ADAMS_BASHFORTH = (
 class IPNDM(Sampler):
     """A DDIM step with eps = sum_j c_j eps_j over the last values, at most four.
 
-    c are the coefficients for equal steps, in any grid; as DDIM's step weighs the noise evenly over
-    the step, the order is 2 however many values there are.
+    c are the coefficients for equal steps, in any grid: on grids even in sigma / alpha this is LMS,
+    on others the order is 2 however many values there are, as DDIM's step weighs the noise evenly
+    over the step.
     from_nothing: where alpha = 0 at the start, take x_0 = 0 there, as diffusers does, instead of
     what the model predicts.
     """

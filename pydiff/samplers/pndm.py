@@ -33,9 +33,10 @@ class PNDM(Sampler):
     held: what is averaged over the last values, "epsilon", or "v_prediction" as diffusers does with
     a model of that kind.
 
-    The coefficients are those of equal steps in t. Runge-Kutta steps ask four times, in between at
-    the middle of the step (the integer below it where times are integers); the first step of PLMS
-    asks twice. A step onto clean data within the start is one of DDIM.
+    The coefficients are those of equal steps in t; on grids even in sigma / alpha the order is 4,
+    on others 2. Runge-Kutta steps ask four times, in between at the middle of the step (the integer
+    below it where times are integers); the first step of PLMS asks twice. A step onto clean data
+    within the start is one of DDIM.
     """
 
     skip_prk_steps: bool = False

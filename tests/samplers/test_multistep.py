@@ -135,6 +135,20 @@ def same(a: Sampler, b: Sampler, atol: float = 1e-12, count: int = 18) -> None:
     np.testing.assert_allclose(run(MIXTURE, a, count), run(MIXTURE, b, count), atol=atol)
 
 
+def test_adams_bashforth_on_grids_even_in_sigma() -> None:
+    """There IPNDM is LMS, and PNDM is of order 4."""
+    denoiser = MIXTURE.denoiser(schedules.edm())
+
+    def even(sampler: Sampler, count: int) -> np.ndarray:
+        times = np.linspace(10.0, 1.0, count + 1)
+        return sample(denoiser, x_init=10.0 * START, sampler=sampler, grid=times)
+
+    np.testing.assert_allclose(even(IPNDM(), 50), even(LMS(), 50), rtol=1e-9)
+    counts, exact = [200, 400, 800], even(PNDM(), 3200)
+    errors = [float(np.abs(even(PNDM(), n) - exact).mean()) for n in counts]
+    assert fitted_order(counts, errors) == pytest.approx(4.0, abs=0.25)
+
+
 def test_order_one_is_ddim() -> None:
     for sampler in (DPMpp2M(solver_order=1), DPMSolver(solver_order=1), DEIS(solver_order=1),
                     DPMppSingle(1), LMS(1), SASolver(1, 0, tau=0.0)):  # fmt: skip
