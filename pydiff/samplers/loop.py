@@ -57,9 +57,8 @@ def sample(
     noise: callable (step, shape) -> array, called for each draw after x_init in place of the
         generator, only where the sampler needs noise.
     callback: callable (step, t, x, x0) after each step (of an adaptive sampler: each attempt): its
-        number from 0, the time at which the
-        model was asked, the new state, and the x_0 predicted at t. Returning False stops the run:
-        `sample` then returns that x. The arrays may be kept.
+        number from 0, the time at which the model was asked, the new state, and the x_0 predicted
+        at t. Returning False stops the run: `sample` then returns that x. The arrays may be kept.
     progress: a tqdm bar on stderr, if that is a terminal.
 
     Raises ConfigError for an unknown name, a grid that does not decrease or leaves the schedule;
