@@ -36,16 +36,16 @@ def normal(
     step: int = 0,
     stream: str = "init",
     first_image: int = 0,
+    draw: int = 0,
     dtype: DTypeLike = np.float32,
 ) -> NDArray[Any]:
     """Standard normal numbers of `shape` (N, ...).
 
     Image i of the batch uses image index `first_image` + i. seed 0 to 2^64 - 1, step and image
-    index below 2^32, `stream` a key of `STREAMS`; ConfigError otherwise.
+    index below 2^32, `stream` a key of `STREAMS`; draw below 2^24: further numbers of the same
+    step. ConfigError otherwise.
     """
-    images, n = _check(seed, shape, stream)
-    flat = backend.normal(seed, first_image, step, STREAMS[stream], images, n, dtype)
-    return flat.reshape(shape)
+    return Numbers(seed, shape, stream, first_image, dtype).normal(step, draw)
 
 
 def uniform(
@@ -55,15 +55,48 @@ def uniform(
     step: int = 0,
     stream: str = "init",
     first_image: int = 0,
+    draw: int = 0,
     dtype: DTypeLike = np.float32,
 ) -> NDArray[Any]:
     """Uniform numbers of `shape` (N, ...) in (0, 1), both ends excluded.
 
     Arguments as in `normal`.
     """
-    images, n = _check(seed, shape, stream)
-    flat = backend.uniform(seed, first_image, step, STREAMS[stream], images, n, dtype)
-    return flat.reshape(shape)
+    return Numbers(seed, shape, stream, first_image, dtype).uniform(step, draw)
+
+
+class Numbers:
+    """`normal` and `uniform` for many steps, with all other arguments checked once."""
+
+    def __init__(
+        self, seed: int, shape: Sequence[int], stream: str, first_image: int, dtype: DTypeLike
+    ) -> None:
+        if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
+            raise ConfigError(f"seed is {seed!r}; allowed: 0 to 2^64 - 1")
+        if stream not in STREAMS:
+            raise ConfigError(f"stream {stream!r} does not exist; allowed: {', '.join(STREAMS)}")
+        if not len(shape):
+            raise ConfigError("shape is (); random arrays have the shape (N, ...)")
+        self.shape, self.dtype = tuple(map(int, shape)), np.dtype(dtype)
+        self._key = seed, first_image
+        self._word = STREAMS[stream]
+        self._size = self.shape[0], math.prod(self.shape[1:])
+
+    def normal(self, step: int = 0, draw: int = 0) -> NDArray[Any]:
+        """Of that step; draw: further ones of the same step."""
+        word = self._stream(draw)
+        return backend.normal(*self._key, step, word, *self._size, self.dtype).reshape(self.shape)
+
+    def uniform(self, step: int = 0, draw: int = 0) -> NDArray[Any]:
+        """Of that step; draw: further ones of the same step."""
+        word = self._stream(draw)
+        return backend.uniform(*self._key, step, word, *self._size, self.dtype).reshape(self.shape)
+
+    def _stream(self, draw: int) -> int:
+        """Philox's word for the stream: draws are streams of their own, 256 apart."""
+        if not isinstance(draw, int) or not 0 <= draw < 2**24:
+            raise ConfigError(f"draw is {draw!r}; allowed: 0 to 2^24 - 1")
+        return self._word + (draw << 8)
 
 
 def permutation(seed: int, n: int, epoch: int = 0) -> NDArray[np.int64]:
@@ -72,14 +105,3 @@ def permutation(seed: int, n: int, epoch: int = 0) -> NDArray[np.int64]:
     # Two words make keys of 53 bits: even among 2^20 a tie has a chance of 10^-4, and a stable sort
     # keeps its order.
     return np.argsort(u[::2] + u[1::2] * 2.0**-32, kind="stable")
-
-
-def _check(seed: int, shape: Sequence[int], stream: str) -> tuple[int, int]:
-    """(images, elements per image) of `shape`."""
-    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
-        raise ConfigError(f"seed is {seed!r}; allowed: 0 to 2^64 - 1")
-    if stream not in STREAMS:
-        raise ConfigError(f"stream {stream!r} does not exist; allowed: {', '.join(STREAMS)}")
-    if not len(shape):
-        raise ConfigError("shape is (); random arrays have the shape (N, ...)")
-    return int(shape[0]), math.prod(map(int, shape[1:]))

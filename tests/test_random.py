@@ -38,7 +38,8 @@ def test_shape_does_not_matter_beyond_the_image():
 def test_every_part_of_the_key_changes_all_numbers():
     base = {"seed": 1, "step": 0, "stream": "init", "first_image": 0}
     keys = [base | change for change in (
-        {}, {"seed": 2}, {"seed": 1 + 2**32}, {"step": 1}, {"stream": "sampler"}, {"first_image": 9}
+        {}, {"seed": 2}, {"seed": 1 + 2**32}, {"step": 1}, {"stream": "sampler"},
+        {"first_image": 9}, {"draw": 1}, {"draw": 256}, {"draw": 1, "step": 1},
     )]  # fmt: skip
     drawn = [random.uniform(shape=(1, 1000), dtype=np.float64, **key) for key in keys]
     for i, a in enumerate(drawn):
@@ -124,6 +125,9 @@ def test_permutations_are_uniform():
         {"step": -1},
         {"step": 2**32},
         {"first_image": 2**32 - 1},
+        {"draw": -1},
+        {"draw": 2**24},
+        {"draw": 0.5},
         {"dtype": np.int32},
     ],
 )

@@ -21,7 +21,6 @@ from .registry import make_sampler
 
 Callback = Callable[[int, Any, np.ndarray, np.ndarray], Any]
 NoiseFunction = Callable[[int, "tuple[int, ...]"], np.ndarray]
-_DRAW = 1 << 24  # further draws within a step count steps far beyond any grid
 
 
 def sample(
@@ -148,20 +147,17 @@ class _NoiseSource:
     ) -> None:
         self.step = self.draw = 0
         self._given = given
-        self._key: dict[str, Any] = {"seed": seed, "first_image": first_image, "stream": "sampler"}
-        self._shape, self._dtype = like.shape, like.dtype
+        self._numbers = random.Numbers(seed, like.shape, "sampler", first_image, like.dtype)
 
     def __call__(self) -> np.ndarray:
         if self._given is None:
-            index = self.step + self.draw * _DRAW
             self.draw += 1
-            return random.normal(shape=self._shape, step=index, dtype=self._dtype, **self._key)
-        z = np.asarray(self._given(self.step, self._shape))
-        if z.shape != self._shape:
-            raise ShapeError(
-                f"noise(step={self.step}, shape={self._shape}) returned shape {z.shape}"
-            )
-        return z.astype(self._dtype, copy=False)
+            return self._numbers.normal(self.step, self.draw - 1)
+        shape = self._numbers.shape
+        z = np.asarray(self._given(self.step, shape))
+        if z.shape != shape:
+            raise ShapeError(f"noise(step={self.step}, shape={shape}) returned shape {z.shape}")
+        return z.astype(self._numbers.dtype, copy=False)
 
 
 def _initial(

@@ -10,7 +10,7 @@ import pytest
 from exact import linear_moments
 from k_coordinates import SIGMA
 
-from pydiff import random
+from pydiff import Denoiser, random
 from pydiff.diffusion import schedules
 from pydiff.errors import ConfigError
 from pydiff.samplers import AnnealedLangevin, Langevin, sample
@@ -50,6 +50,14 @@ def test_each_step_makes_so_many_updates_at_one_time() -> None:
     sampler = Langevin(n_steps=3, t=70, denoise=True)
     denoised = sample(denoiser, x_init=start, sampler=sampler, steps=5)
     np.testing.assert_allclose(denoised, exact(kept, 70), rtol=1e-12)
+
+
+def test_a_step_draws_as_often_as_it_likes() -> None:
+    """Each time other numbers: the mean of 1,000 draws is small."""
+    denoiser = Denoiser(lambda x, t: np.zeros_like(x), VP)
+    sampler = Langevin(step_size=1e-6, n_steps=1000, t=70)
+    y = sample(denoiser, x_init=np.zeros((400, 1)), sampler=sampler, steps=1)
+    assert y.std() == pytest.approx(np.sqrt(2e-3), rel=0.1)
 
 
 @pytest.mark.parametrize("denoise", [False, True])
