@@ -1,4 +1,5 @@
 // The module pydiff._native: kernels, settings, and a fingerprint of arrays.
+#include <algorithm>
 #include <cstring>
 
 #include "bindings/arguments.h"
@@ -65,26 +66,36 @@ uint64_t fingerprint(const py::array& array) {
   });
 }
 
-// Are all arguments C-contiguous, aligned arrays of one dtype, float32 or float64, and no subclass?
-// A bare function of Python's C API: pybind11's dispatch would cost more than the answer.
+bool same_shape(const py::detail::PyArray_Proxy* a, const py::detail::PyArray_Proxy* b) {
+  return a->nd == b->nd && std::equal(a->dimensions, a->dimensions + a->nd, b->dimensions);
+}
+
+// Are all arguments C-contiguous, aligned arrays of one dtype, float32 or float64, and no subclass
+// (and of one shape)? Bare functions of Python's C API: pybind11's dispatch would cost more than
+// the answer.
+template <bool kAlike>
 PyObject* are_usual(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   const auto& numpy = py::detail::npy_api::get();
   constexpr int kNeeded = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  PyObject* descr = nullptr;
+  const py::detail::PyArray_Proxy* first = nullptr;
   for (Py_ssize_t i = 0; i < count; ++i) {
     if (Py_TYPE(arguments[i]) != numpy.PyArray_Type_) Py_RETURN_FALSE;
     const auto* header = py::detail::array_proxy(arguments[i]);
-    if (i == 0 && !is_native_float(header->descr)) Py_RETURN_FALSE;
-    if (i > 0 && header->descr != descr) Py_RETURN_FALSE;
+    if (i == 0) first = header;
+    if (!is_native_float(header->descr) || header->descr != first->descr) Py_RETURN_FALSE;
     if ((header->flags & kNeeded) != kNeeded || header->nd > kMaxDims) Py_RETURN_FALSE;
-    descr = header->descr;
+    if (kAlike && !same_shape(header, first)) Py_RETURN_FALSE;
   }
   Py_RETURN_TRUE;
 }
 
+PyCFunction bare(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
 PyMethodDef functions[] = {
-    {"are_usual", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&are_usual)),
-     METH_FASTCALL, "are_usual(*arrays) -> bool"},
+    {"are_usual", bare(&are_usual<false>), METH_FASTCALL, "are_usual(*arrays) -> bool"},
+    {"are_alike", bare(&are_usual<true>), METH_FASTCALL, "are_alike(*arrays) -> bool"},
     {nullptr, nullptr, 0, nullptr},
 };
 

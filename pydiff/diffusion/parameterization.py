@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backend
+from ..backend.spec.checks import are_alike
 from ..errors import ConfigError
 from .noise_schedule import per_image
 
@@ -97,11 +98,10 @@ def combine(coefficients: tuple[Any, ...], arrays: tuple[np.ndarray, ...]) -> np
 
     Each c_i is a float or an (N,) array. The sum is taken in float64 and rounded once.
     """
-    like = arrays[0]
-    numbers = [c for c in coefficients if type(c) is float]
-    same = [array.dtype for array in arrays].count(like.dtype)
-    if len(numbers) == len(arrays) == same and 0.0 not in numbers:  # what steps mostly ask
+    numbers = [c for c in coefficients if type(c) is float and c != 0.0]
+    if len(numbers) == len(arrays) and are_alike(*arrays):  # what steps mostly ask
         return backend.linear_combination(numbers, arrays)
+    like = arrays[0]
     terms = [
         (c, array.astype(like.dtype, casting="same_kind", copy=False))
         for c, array in zip(coefficients, arrays, strict=True)

@@ -96,6 +96,14 @@ def test_usual_arrays_are_known(are_usual):
     assert not are_usual(x, y)
 
 
+@pytest.mark.parametrize("are_alike", [checks.are_alike, checks.portable_are_alike])
+def test_arrays_of_one_shape_are_known(are_alike):
+    x, y = np.ones((3, 4), np.float32), np.ones((3, 4))
+    assert are_alike() and are_alike(x) and are_alike(x, x + 1, x) and are_alike(y, y)
+    for other in (x.T, x[:2], x[None], x.ravel(), x[..., :1], np.float32(1), y, None):
+        assert not are_alike(x, other) and not are_alike(x, x, other)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_accumulate_takes_any_layout_of_b(layout, rng):
     for dims in ((), (5,), (4, 1), (1, 4), (3, 2, 5), (0, 3), (70, 3, 129)):

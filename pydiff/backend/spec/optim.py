@@ -13,7 +13,17 @@ import numpy as np
 
 from ...errors import DtypeError, ShapeError
 from ..registry import active
-from .checks import Array, are_usual, array, arrays, in_range, integer, same_dtype, same_shape
+from .checks import (
+    Array,
+    are_alike,
+    are_usual,
+    array,
+    arrays,
+    in_range,
+    integer,
+    same_dtype,
+    same_shape,
+)
 
 Arrays = Sequence[Array]
 
@@ -79,7 +89,7 @@ def linear_combination(c: Array | list[float], x: Arrays) -> Array:
     """
     if not x:
         raise ShapeError("linear_combination: x is empty; give at least one array")
-    if not are_usual(*x) or [xi.shape for xi in x].count(x[0].shape) < len(x):
+    if not are_alike(*x):
         named = {f"x[{i}]": xi for i, xi in enumerate(x)}
         x = arrays("linear_combination", **named)
         same_shape("linear_combination", **named)
