@@ -75,7 +75,7 @@ def interval(start: Level, end: Level, data: bool = True, eta: float = 0.0) -> I
 def moments(z: float, count: int) -> list[float]:
     """The integrals of e^(z (1 - s)) s^k over [0, 1], k < count: k! phi_(k+1)(z)."""
     values = [1.0] * count
-    if abs(z) > 1.0:
+    if abs(z) > (0.1 if count <= 3 else 1.0):  # each turn costs a factor of k / z in accuracy
         value = math.expm1(z) / z
         for k in range(count):
             values[k] = value
@@ -83,7 +83,7 @@ def moments(z: float, count: int) -> list[float]:
         return values
     # that recurrence cancels for small z: the series of the last one, and the recurrence backwards
     value = 1.0
-    for j in range(18, 0, -1):
+    for j in range(18 if count > 3 else 9, 0, -1):
         value = 1.0 + value * z / (count + j)
     value /= count
     for k in range(count - 1, -1, -1):
