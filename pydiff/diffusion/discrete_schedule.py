@@ -145,16 +145,17 @@ class DiscreteSchedule(NoiseSchedule):
         )
 
     def _evaluate(self, name: str, t: Any) -> Any:
-        table, last = self._tables[name], len(self.betas) - 1
-        if type(t) is int and -1 <= t <= last:  # the sampling loop's cases: single numbers
-            return float(table[t])
-        if type(t) is float and 0.0 <= t <= last:
+        numbers = self._numbers[name]  # the sampling loop's cases: single numbers
+        if type(t) is int and -1 <= t < len(numbers) - 1:
+            return numbers[t]
+        if type(t) is float and 0.0 <= t <= len(numbers) - 2:
             before = int(t)
             if before == t:
-                return float(table[before])
+                return numbers[before]
             rising = self._rising
             level = -(rising[before] + (t - before) * (rising[before + 1] - rising[before]))
             return _FROM_NUMBER[name](level)
+        table = self._tables[name]
         times = checked_times(t, 0.0, self.t_last, -1.0)
         index = np.rint(times).astype(np.int64)
         exact = index == times
@@ -181,8 +182,13 @@ class DiscreteSchedule(NoiseSchedule):
         return number_or_array(rate), number_or_array(diffusion)
 
     @cached_property
+    def _numbers(self) -> dict[str, list[float]]:
+        """The tables as lists: single numbers of Python are read the fastest."""
+        return {name: table.tolist() for name, table in self._tables.items()}
+
+    @cached_property
     def _rising(self) -> list[float]:
-        """-log-SNR of times 0 .. T-1, finite: single numbers of Python are read the fastest."""
+        """-log-SNR of times 0 .. T-1, finite."""
         return (-self._finite_log_snr()).tolist()
 
     def _finite_log_snr(self) -> np.ndarray:
