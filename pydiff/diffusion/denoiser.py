@@ -146,6 +146,8 @@ class Denoiser:
         self, x: np.ndarray, t: float, output: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """What the model returned, like x, and the variance beside it."""
+        if output.shape == x.shape and not self.learned_variance:
+            return output, None
         channels = x.shape[-1] * (1 + self.learned_variance)
         if output.shape != (*x.shape[:-1], channels):
             wanted = f"; with learned_variance it must be {(*x.shape[:-1], channels)}"
@@ -153,8 +155,6 @@ class Denoiser:
                 f"the model returned shape {output.shape} for x of shape {x.shape} at t = {t}"
                 + wanted * self.learned_variance
             )
-        if not self.learned_variance:
-            return output, None
         return output[..., : x.shape[-1]], output[..., x.shape[-1] :]
 
 

@@ -152,8 +152,13 @@ class NoiseSchedule:
         )
 
 
+_F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
 def as_float(x: Any, name: str) -> np.ndarray:
     """x as a real array: float64 is kept, bool, integers and other floats become float32."""
+    if type(x) is np.ndarray and (x.dtype is _F32 or x.dtype is _F64):
+        return x
     array = np.asarray(x)
     if array.dtype.kind not in "biuf":
         raise DtypeError(f"{name} has dtype {array.dtype}; it must be a real number type")

@@ -98,8 +98,11 @@ def combine(coefficients: tuple[Any, ...], arrays: tuple[np.ndarray, ...]) -> np
 
     Each c_i is a float or an (N,) array. The sum is taken in float64 and rounded once.
     """
-    numbers = [c for c in coefficients if type(c) is float and c != 0.0]
-    if len(numbers) == len(arrays) and are_alike(*arrays):  # what steps mostly ask
+    numbers = [c for c in coefficients if type(c) is float]
+    if len(numbers) == len(arrays) and are_alike(*arrays) and any(numbers):  # what steps mostly ask
+        if 0.0 in numbers:
+            arrays = tuple(array for c, array in zip(numbers, arrays, strict=True) if c != 0.0)
+            numbers = [c for c in numbers if c != 0.0]
         return backend.linear_combination(numbers, arrays)
     like = arrays[0]
     terms = [
