@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..diffusion.parameterization import combine
 from ..diffusion.prediction import Prediction
 from .base import Noise, Predictor, Step
 from .euler_ancestral import Ancestral
 from .levels import Level, level
 from .moves import ancestral, midpoint
 from .options import check_flag
+
+Terms = tuple[tuple[float, np.ndarray], ...]  # a sum of standard normal arrays, each with a factor
 
 
 @dataclass(frozen=True)
@@ -55,28 +56,23 @@ class DPMppSDE(Ancestral):
         if end.sigma == 0.0:
             return Step(p.mix(end.alpha, 0.0), p)
         middle = midpoint(schedule, start, end, end.sigma)
-        first = noise() if self.eta else None
+        first = ((1.0, noise()),) if self.eta else ()
         q = denoiser.predict(self._to(start, middle, x, p, first), middle.t)
-        whole = self._whole(first, start, middle, end, noise)
-        return Step(self._to(start, end, x, q, whole), p)
+        return Step(self._to(start, end, x, q, self._whole(first, start, middle, end, noise)), p)
 
-    def _to(
-        self, start: Level, end: Level, x: np.ndarray, p: Prediction, z: np.ndarray | None
-    ) -> np.ndarray:
+    def _to(self, start: Level, end: Level, x: np.ndarray, p: Prediction, z: Terms) -> np.ndarray:
         down, up = ancestral(start, end, self.eta)
-        kept = down / start.sigma
-        drawn = () if z is None else ((up * self.s_noise, z),)
+        kept, std = down / start.sigma, up * self.s_noise
+        drawn = [(std * c, array) for c, array in z]
         return p.mix(end.alpha - kept * start.alpha, 0.0, (kept, x), *drawn)
 
-    def _whole(
-        self, first: np.ndarray | None, start: Level, middle: Level, end: Level, noise: Noise
-    ) -> np.ndarray | None:
+    def _whole(self, first: Terms, start: Level, middle: Level, end: Level, noise: Noise) -> Terms:
         """The noise of the whole step, whose first part is known.
 
         The noise of the exact solution is a martingale in lambda; its variance grows as the SNR.
         """
-        if first is None or not self.brownian:
-            return first if first is None else noise()
+        if not first or not self.brownian:
+            return ((1.0, noise()),) if first else ()
         snr = [math.exp(2.0 * (at.half_log_snr - end.half_log_snr)) for at in (start, middle)]
         share = (snr[1] - snr[0]) / (1.0 - snr[0])
-        return combine((math.sqrt(share), math.sqrt(1.0 - share)), (first, noise()))
+        return (math.sqrt(share), first[0][1]), (math.sqrt(1.0 - share), noise())

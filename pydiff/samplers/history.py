@@ -45,11 +45,11 @@ class History(NamedTuple):
         if older and older[0].at == at:
             older = older[1:]
         points = (Point(at, value), *older)[:keep] if math.isfinite(at) else ()
-        return self._replace(points=points)
+        return History(self.steps, self.left, points)
 
     def later(self) -> History:
         """After this step."""
-        return self._replace(left=self.left - 1)
+        return History(self.steps, self.left - 1, self.points)
 
 
 def explained(p: Prediction) -> np.ndarray:

@@ -121,21 +121,20 @@ class _Guarded:
         self._last: Prediction | None = None
 
     def predict(self, x: np.ndarray, t: float) -> Prediction:
-        self._settle()
+        if self._last is not None:
+            self._last.settled()
         return self._checked(self._denoiser.predict(x, t), t)
 
     def linearize(self, x: np.ndarray, t: float) -> tuple[Prediction, Pullback]:
-        self._settle()
+        if self._last is not None:
+            self._last.settled()
         prediction, pull = linearize(self._denoiser, x, t)
         return self._checked(prediction, t), pull
 
-    def _settle(self) -> None:
-        if self._last is not None:
-            self._last.settled()
-
     def _checked(self, prediction: Prediction, t: float) -> Prediction:
         _check_finite(prediction.source, "the model's prediction", self._sampler, self._step, t)
-        self._last = prediction if self._watched else None
+        if self._watched:
+            self._last = prediction
         return prediction
 
 

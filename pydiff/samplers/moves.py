@@ -52,8 +52,9 @@ def midpoint(schedule: NoiseSchedule, start: Level, end: Level, down: float) -> 
     if math.isinf(start.half_log_snr):
         return level(schedule, 0.5 * (start.t + end.t))
     half = 0.5 * (start.half_log_snr + math.log(end.alpha / down))
-    least_noisy = 0.5 * schedule.log_snr(schedule.t_first)
-    return level_at(schedule, min(half, max(end.half_log_snr, least_noisy)))
+    if half > end.half_log_snr:
+        half = min(half, max(end.half_log_snr, 0.5 * schedule.log_snr(schedule.t_first)))
+    return level_at(schedule, half)
 
 
 def carried(start: Level, end: Level) -> float:

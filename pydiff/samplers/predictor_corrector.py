@@ -63,15 +63,16 @@ class PredictorCorrector(Sampler):
         self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise
     ) -> Step:
         """Algorithm 1, its corrector first."""
-        start, end = level(denoiser.schedule, t), level(denoiser.schedule, t_next)
-        said, kept = None, (start.alpha / end.alpha) ** 2
+        schedule = denoiser.schedule
+        said, kept = None, (schedule.alpha(t) / schedule.alpha(t_next)) ** 2
         if self.corrector != "none" and kept > 0.0:
             for _ in range(self.n_corrector_steps):
                 x, said = self._corrected(denoiser, x, t, kept, noise())
-        if self.predictor != "none" or end.sigma == 0.0:
+        if self.predictor != "none" or schedule.sigma(t_next) == 0.0:
             return predicted(self.predictor, denoiser, x, t, t_next, noise)
         said = denoiser.predict(x, t) if said is None else said
-        return Step(combine((carried(start, end),), (x,)), said)
+        kept = carried(level(schedule, t), level(schedule, t_next))
+        return Step(combine((kept,), (x,)), said)
 
     def _corrected(
         self, denoiser: Predictor, x: np.ndarray, t: float, kept: float, z: np.ndarray
