@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from ..diffusion.parameterization import combine
 from ..diffusion.prediction import Prediction
 from .base import Noise, Predictor, Sampler, Step
-from .levels import level
+from .levels import Level, level
 from .moves import carried, move
 from .options import check_count, check_flag, check_positive
 
@@ -72,7 +72,7 @@ class Langevin(_Dynamics):
         fixed = schedule.t_first if self.t is None else self.t
         sigma = schedule.sigma(fixed)
         tau = 0.1 if self.step_size is None else self.step_size / sigma**2
-        x, said = updates(denoiser, x, fixed, sigma, tau, self.n_steps, noise)
+        x, said = updates(denoiser, x, fixed, [_plain(tau)] * self.n_steps, noise)
         if t_next == state and self.denoise:
             said = denoiser.predict(x, fixed)
             x = said.x0
@@ -90,16 +90,26 @@ class AnnealedLangevin(_Dynamics):
     n_steps: T, 100 in the paper; 5 in NCSNv2, which has more levels.
     denoise: the step onto clean data returns E[x_0 | x_t], as in NCSNv2 (Song & Ermon 2020, arXiv
     2006.09011); False keeps the noise of the last level, as in the paper.
+    consistent: less fresh noise, so that x is as noisy as its level after each update, and the last
+    one at a level makes it as noisy as the next: Consistent Annealed Sampling (Jolicoeur-Martineau
+    et al. 2021, arXiv 2009.05475). By Algorithm 1 x is always noisier than its level, and it takes
+    thousands of updates to get the weights of modes right, against hundreds. a_i / 2 is then at
+    least sigma_i (sigma_i - sigma_(i+1)): with less, the noise could not fall so far.
     """
 
     n_steps: int = 5
     denoise: bool = True
+    consistent: bool = False
 
     name: ClassVar[str] = "annealed_langevin"
     paper: ClassVar[str] = (
         "Song & Ermon 2019, Generative Modeling by Estimating Gradients of the Data Distribution, "
         "arXiv 1907.05600, Algorithm 1"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_flag("consistent", self.consistent)
 
     def start(self, times: Sequence[float]) -> tuple[float, float]:
         """The last two times of the grid."""
@@ -114,27 +124,46 @@ class AnnealedLangevin(_Dynamics):
         last = level(schedule, state[0] if schedule.sigma(state[1]) == 0.0 else state[1])
         # a_i in x itself, over sigma_i^2: alpha_i and the ratio cancel, so alpha_i = 0 is no matter
         tau = 0.1 if self.step_size is None else 0.5 * self.step_size / last.ratio**2
-        x, said = updates(denoiser, x, t, here.sigma, tau, self.n_steps, noise)
+        x, said = updates(denoiser, x, t, self._factors(tau, here, end), noise)
         if end.sigma == 0.0 and self.denoise:
             said = denoiser.predict(x, t)
             return Step(said.mix(end.alpha, 0.0), said, state)
         return Step(combine((carried(here, end),), (x,)), said, state)
 
+    def _factors(self, tau: float, here: Level, end: Level) -> list[Factors]:
+        if not self.consistent:
+            return [_plain(tau)] * self.n_steps
+        falls = here.alpha > 0.0 and end.sigma > 0.0
+        kept = end.ratio / here.ratio if falls else 1.0
+        return [_to_level(tau, 1.0)] * (self.n_steps - 1) + [_to_level(tau, kept)]
+
+
+class Factors(NamedTuple):
+    """An update x - pull sigma eps + fresh sigma z."""
+
+    pull: float
+    fresh: float
+
+
+def _plain(tau: float) -> Factors:
+    """Langevin's, a = tau sigma^2."""
+    return Factors(tau, math.sqrt(2.0 * tau))
+
+
+def _to_level(tau: float, ratio: float) -> Factors:
+    """A pull of tau leaves (1 - tau) sigma of the noise; fresh one makes that ratio sigma."""
+    left = min(max(1.0 - tau, -ratio), ratio)
+    return Factors(1.0 - left, math.sqrt(ratio * ratio - left * left))
+
 
 def updates(
-    denoiser: Predictor,
-    x: np.ndarray,
-    t: float,
-    sigma: float,
-    tau: Any,
-    count: int,
-    noise: Noise,
+    denoiser: Predictor, x: np.ndarray, t: float, factors: Sequence[Factors], noise: Noise
 ) -> tuple[np.ndarray, Prediction]:
-    """`count` Langevin updates with a = tau sigma^2: x, and what was predicted before the first."""
+    """x after these updates, and what was predicted before the first of them."""
     first = None
-    for _ in range(count):
+    for pull, fresh in factors:
         p = denoiser.predict(x, t)
         first = p if first is None else first
-        x = move(p, 0.0, -tau * sigma, (1.0, x), (math.sqrt(2.0 * tau) * sigma, noise()))
+        x = move(p, 0.0, -pull * p.sigma, (1.0, x), (fresh * p.sigma, noise()))
     assert first is not None
     return x, first

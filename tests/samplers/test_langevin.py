@@ -85,13 +85,53 @@ def test_annealed_is_algorithm_1(denoise: bool) -> None:
     np.testing.assert_allclose(y, x, rtol=1e-9)
 
 
-def test_annealed_holds_in_x_over_alpha_elsewhere() -> None:
+def test_consistent_annealing_is_its_algorithm() -> None:
+    """Jolicoeur-Martineau et al. 2021: x + eta sigma^2 s + beta sigma' z, where alpha = 1."""
+    sigmas, eta = np.geomspace(10.0, 0.1, 30), 0.3
+    z = np.random.default_rng(1).standard_normal((30, 5, 2))
+    data = GaussianMixture([[1.0, 0.0], [-1.0, 0.5]], [0.2, 0.1])
+    x = start = 10.0 * random.normal(0, (5, 2), dtype=np.float64)
+    for i, sigma in enumerate(sigmas):
+        after = sigmas[min(i + 1, 29)]
+        beta = math.sqrt(1.0 - (sigma / after * (1.0 - eta)) ** 2)
+        x = x + eta * sigma**2 * data.score(x, 1.0, sigma) + beta * after * z[i]
+    x = x + sigmas[-1] ** 2 * data.score(x, 1.0, sigmas[-1])
+    draws = iter(z)
+    sampler = AnnealedLangevin(2.0 * eta * 0.1**2, n_steps=1, consistent=True)
+    y = sample(data.denoiser(SIGMA), x_init=start, sampler=sampler, grid=[*sigmas, 0.0],
+               noise=lambda step, shape: next(draws))  # fmt: skip
+    np.testing.assert_allclose(y, x, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_steps", [1, 4])
+def test_consistent_annealing_keeps_to_its_noise_levels(n_steps: int) -> None:
+    """Of data at one point, all that is random in x is the noise."""
+    point, times = GaussianMixture([[0.7]], [1e-12]), [200.0, 90.0, 80.0, 2.0, 0.3]
+    sampler = AnnealedLangevin(step_size=0.8 * 0.3**2, n_steps=n_steps, consistent=True)
+    mean, variance = linear_moments(point, SIGMA, sampler, 4, draws=n_steps, grid=times)
+    assert mean == pytest.approx(0.7, rel=0.01)
+    assert variance == pytest.approx(0.3**2, rel=1e-6)
+
+
+def test_consistent_annealing_with_the_least_step_is_euler() -> None:
+    data = GaussianMixture([[1.0, 0.0], [-1.0, 0.5]], [0.2, 0.1])
+    start = random.normal(0, (5, 2), dtype=np.float64)
+    sampler = AnnealedLangevin(1e-9, n_steps=1, consistent=True)
+    ours, euler = (
+        sample(data.denoiser(VP), x_init=start, sampler=s, grid=[900, 600, 300, 100])
+        for s in (sampler, "euler")
+    )
+    np.testing.assert_allclose(ours, euler, rtol=1e-7)
+
+
+@pytest.mark.parametrize("consistent", [False, True])
+def test_annealed_holds_in_x_over_alpha_elsewhere(consistent: bool) -> None:
     """A VP run, divided by alpha, is the run on the same ratios with alpha = 1."""
     times = [999, 800, 600, 400, 200, 50, -1]
     ratios = [VP.sigma(t) / VP.alpha(t) for t in times]
     start = random.normal(0, (5, 2), dtype=np.float64)
     data = GaussianMixture([[1.0, 0.0], [-1.0, 0.5]], [0.2, 0.1])
-    sampler = AnnealedLangevin(0.01, 3)
+    sampler = AnnealedLangevin(0.01, 3, consistent=consistent)
     here = sample(data.denoiser(VP), x_init=start, sampler=sampler, grid=times)
     schedule = SIGMA
     start = start / VP.alpha(999)
