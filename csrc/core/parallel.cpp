@@ -21,17 +21,37 @@
 namespace pydiff {
 namespace {
 
-// One call of parallel_tasks. Threads draw task numbers; the caller, thread 0, also polls.
+// One call of parallel_tasks. Each thread has a range of the tasks for its own, the same in every
+// call of as many tasks, so what a kernel wrote to a thread's cache is there for the next; who has
+// done his own takes from the others'. The caller, thread 0, also polls.
 struct Job {
-  int64_t tasks;
+  static constexpr int kRanges = 16;
+  struct alignas(64) Range {
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+
+  int ranges;
   TaskFn fn;
   void* context;
   Call* call;
-  std::atomic<int64_t> next{0};
+  Range range[kRanges];
   std::atomic<bool> stop{false};
 
-  Job(int64_t tasks, TaskFn fn, void* context)
-      : tasks(tasks), fn(fn), context(context), call(Call::current()) {}
+  Job(int64_t tasks, int threads, TaskFn fn, void* context)
+      : ranges(threads < kRanges ? threads : kRanges),
+        fn(fn),
+        context(context),
+        call(Call::current()) {
+    for (int i = 0; i < ranges; ++i) {
+      range[i].next.store(tasks / ranges * i + least_of(tasks % ranges, i),
+                          std::memory_order_relaxed);
+      range[i].end = tasks / ranges * (i + 1) + least_of(tasks % ranges, i + 1);
+    }
+  }
+
+ private:
+  static int64_t least_of(int64_t a, int64_t b) { return a < b ? a : b; }
 };
 
 void pause() {
@@ -76,14 +96,17 @@ thread_local bool inside = false;  // nested calls run serially
 void work(Job& job, int thread) {
   const bool outer = inside;
   inside = true;
-  while (!job.stop.load(std::memory_order_relaxed)) {
-    const int64_t task = job.next.fetch_add(1, std::memory_order_relaxed);
-    if (task >= job.tasks) break;
-    if (thread == 0 && job.call != nullptr && job.call->should_stop()) {
-      job.stop = true;
-      break;
+  for (int i = 0; i < job.ranges; ++i) {
+    Job::Range& range = job.range[(thread + i) % job.ranges];
+    while (!job.stop.load(std::memory_order_relaxed)) {
+      const int64_t task = range.next.fetch_add(1, std::memory_order_relaxed);
+      if (task >= range.end) break;
+      if (thread == 0 && job.call != nullptr && job.call->should_stop()) {
+        job.stop = true;
+        break;
+      }
+      job.fn(job.context, task, thread);
     }
-    job.fn(job.context, task, thread);
   }
   inside = outer;
 }
@@ -258,10 +281,10 @@ bool built_with_openmp() {
 }
 
 void parallel_tasks(int64_t tasks, TaskFn fn, void* context) {
-  Job job(tasks, fn, context);
-  if (job.call != nullptr && job.call->cancelled()) return;
   const int64_t most = num_threads();
   const int threads = static_cast<int>(tasks < most ? tasks : most);
+  Job job(tasks, threads, fn, context);
+  if (job.call != nullptr && job.call->cancelled()) return;
   if (threads <= 1) return work(job, 0);
 #ifdef PYDIFF_OPENMP
   if (!forked) {
