@@ -113,43 +113,55 @@ void work(Job& job, int thread) {
 
 // Threads that wait for jobs, one job at a time. Whoever is awake joins a job while it has tasks
 // left; its caller waits for those that joined, never for one that the system has not scheduled
-// yet, so a busy machine slows a job down but does not stall it. Never destroyed: its threads are
-// detached.
+// yet, so a busy machine slows a job down but does not stall it. Joining and ending take one atomic
+// operation each: with a mutex, a pair of jobs cost a microsecond more. Never destroyed: its
+// threads are detached.
 class Pool {
  public:
   // False where another thread's job occupies the pool or no thread could be started.
   bool run(Job& job, int threads) {
     const std::unique_lock<std::mutex> turn(turn_, std::try_to_lock);
     if (!turn.owns_lock() || !grow(threads - 1)) return false;
-    bool wake;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      job_ = &job;
-      room_ = threads - 1;
-      joined_ = 0;
-      generation_.fetch_add(1, std::memory_order_release);
-      wake = asleep_ != nullptr;
-      for (Sleeper* at = asleep_; at != nullptr; at = at->next) at->forbid_this_processor();
-    }
-    if (wake) start_.notify_all();
+    const uint64_t generation = generation_of(state_.load(std::memory_order_relaxed)) + 1;
+    const uint64_t room = static_cast<uint64_t>(threads - 1);
+    job_ = &job;
+    ended_.store(0, std::memory_order_relaxed);
+    // Either this sees the sleeper, or the sleeper, who counts himself first, sees this.
+    state_.store(generation << kRoomBits | room, std::memory_order_seq_cst);
+    if (sleepers_.load(std::memory_order_seq_cst) > 0) wake();
     work(job, 0);
-    leave();
+    leave(room);
     return true;
   }
 
  private:
+  // The state: the number of the job, and how many helpers may still join it.
+  static constexpr int kRoomBits = 16;
+  static uint64_t generation_of(uint64_t state) { return state >> kRoomBits; }
+  static uint64_t room_of(uint64_t state) { return state & ((1u << kRoomBits) - 1); }
+
+  void wake() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      for (Sleeper* at = asleep_; at != nullptr; at = at->next) at->forbid_this_processor();
+    }
+    start_.notify_all();
+  }
+
   // Closes the job to newcomers and waits for its helpers.
-  void leave() {
+  void leave(uint64_t room) {
+    const uint64_t closed = ~((uint64_t{1} << kRoomBits) - 1);
+    const uint64_t joined = room - room_of(state_.fetch_and(closed, std::memory_order_acq_rel));
+    const auto all_ended = [&] { return ended_.load(std::memory_order_seq_cst) == joined; };
+    if (joined == 0 || spin_until(all_ended)) return;
     std::unique_lock<std::mutex> lock(mutex_);
-    job_ = nullptr;
-    if (busy_.load(std::memory_order_relaxed) == 0) return;
-    lock.unlock();
-    if (spin_until([this] { return busy_.load(std::memory_order_acquire) == 0; })) return;
-    lock.lock();
-    done_.wait(lock, [this] { return busy_.load(std::memory_order_relaxed) == 0; });
+    caller_sleeps_.store(true, std::memory_order_seq_cst);
+    done_.wait(lock, all_ended);
+    caller_sleeps_.store(false, std::memory_order_relaxed);
   }
 
   bool grow(int helpers) {
+    if (helpers >= 1 << kRoomBits) return false;
     try {
       for (; started_ < helpers; ++started_) std::thread(&Pool::serve, this).detach();
     } catch (const std::system_error&) {
@@ -160,33 +172,38 @@ class Pool {
 
   void serve() {
     uint64_t seen = 0;
-    std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
-      const auto fresh = [&] { return generation_.load(std::memory_order_acquire) != seen; };
-      if (!fresh()) {
-        lock.unlock();
-        const bool found = spin_until(fresh);
-        lock.lock();
-        if (!found) sleep_until(fresh, lock);
+      const auto fresh = [&] {
+        return generation_of(state_.load(std::memory_order_seq_cst)) != seen;
+      };
+      if (!spin_until(fresh)) sleep_until(fresh);
+      uint64_t state = state_.load(std::memory_order_acquire);
+      while (room_of(state) > 0 &&
+             !state_.compare_exchange_weak(state, state - 1, std::memory_order_acq_rel,
+                                           std::memory_order_acquire)) {
       }
-      seen = generation_.load(std::memory_order_relaxed);
-      if (job_ == nullptr || joined_ == room_) continue;
-      Job& job = *job_;
-      const int thread = ++joined_;
-      busy_.fetch_add(1, std::memory_order_relaxed);
-      lock.unlock();
-      work(job, thread);
-      lock.lock();
-      if (busy_.fetch_sub(1, std::memory_order_release) == 1) done_.notify_one();
+      seen = generation_of(state);
+      if (room_of(state) == 0) continue;
+      work(*job_, static_cast<int>(room_of(state)));
+      ended_.fetch_add(1, std::memory_order_seq_cst);
+      if (caller_sleeps_.load(std::memory_order_seq_cst)) {
+        {
+          const std::lock_guard<std::mutex> lock(mutex_);
+        }  // he sleeps, or has yet to look
+        done_.notify_one();
+      }
     }
   }
 
   template <class F>
-  void sleep_until(const F& condition, std::unique_lock<std::mutex>& lock) {
+  void sleep_until(const F& condition) {
+    std::unique_lock<std::mutex> lock(mutex_);
     Sleeper self;
     self.next = asleep_;
     asleep_ = &self;
+    sleepers_.fetch_add(1, std::memory_order_seq_cst);
     start_.wait(lock, condition);
+    sleepers_.fetch_sub(1, std::memory_order_relaxed);
     Sleeper** at = &asleep_;
     while (*at != &self) at = &(*at)->next;
     *at = self.next;
@@ -211,13 +228,16 @@ class Pool {
 
   static constexpr int kSpins = 1000;
 
+  // What helpers watch and need, what the caller watches, and the rest: a line of the cache each
+  alignas(64) std::atomic<uint64_t> state_{0};
+  Job* job_ = nullptr;
+  alignas(64) std::atomic<uint64_t> ended_{0};
+  alignas(64) std::atomic<int> sleepers_{0};
+  std::atomic<bool> caller_sleeps_{false};
+  int started_ = 0;
+  Sleeper* asleep_ = nullptr;
   std::mutex turn_, mutex_;
   std::condition_variable start_, done_;
-  Job* job_ = nullptr;
-  int started_ = 0, room_ = 0, joined_ = 0;
-  Sleeper* asleep_ = nullptr;
-  std::atomic<int> busy_{0};
-  std::atomic<uint64_t> generation_{0};
 };
 
 std::atomic<Pool*> pool{nullptr};
