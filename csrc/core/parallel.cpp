@@ -35,8 +35,8 @@ struct Job {
   TaskFn fn;
   void* context;
   Call* call;
-  Range range[kRanges];
   std::atomic<bool> stop{false};
+  Range range[kRanges];
 
   Job(int64_t tasks, int threads, TaskFn fn, void* context)
       : ranges(threads < kRanges ? threads : kRanges),

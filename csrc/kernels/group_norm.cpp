@@ -25,7 +25,7 @@ constexpr int64_t kGrain = 32768;  // elements per task: some microseconds
 template <class F>
 void for_each(int64_t count, int64_t elements, const F& body) {
   const int64_t per_task = elements < kGrain ? kGrain / (elements + 1) : 1;
-  parallel_for(ceil_div(count, per_task), [&](int64_t task, int) {
+  parallel_for(ceil_div(count, per_task), [=, &body](int64_t task, int) {
     for (int64_t i = task * per_task; i < least((task + 1) * per_task, count); ++i) body(i);
   });
 }
@@ -44,7 +44,7 @@ void in_phases(int64_t images, int64_t blocks, int64_t elements, const Before& b
     return;
   }
   const auto each_block = [&](const auto& body) {
-    for_each(images * blocks, elements, [&](int64_t i) { body(i / blocks, i % blocks); });
+    for_each(images * blocks, elements, [=, &body](int64_t i) { body(i / blocks, i % blocks); });
   };
   each_block(before);
   for_each(images, blocks * elements / kBlockRows, middle);
