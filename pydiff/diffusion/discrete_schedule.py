@@ -92,6 +92,16 @@ class DiscreteSchedule(NoiseSchedule):
         """log(alpha_bar_t / (1 - alpha_bar_t)); -inf at the end of a zero-terminal-SNR schedule."""
         return self._evaluate("log_snr", t)
 
+    def levels(self, t: float) -> tuple[float, float, float]:
+        """alpha, sigma and log-SNR of one time: what steps ask, in one look-up."""
+        rows = self._rows
+        if type(t) is int and -1 <= t < len(rows) - 1:
+            return rows[t]
+        if type(t) is float and 0.0 <= t <= len(rows) - 2 and t != int(t):
+            level = self._between(t)
+            return _FROM_NUMBER["alpha"](level), _FROM_NUMBER["sigma"](level), level
+        return super().levels(t)
+
     def time(self, log_snr: Any) -> Any:
         """The fractional time of a log-SNR between those of T-1 and 0; +inf gives -1."""
         rising = self._rising
@@ -152,9 +162,7 @@ class DiscreteSchedule(NoiseSchedule):
             before = int(t)
             if before == t:
                 return numbers[before]
-            rising = self._rising
-            level = -(rising[before] + (t - before) * (rising[before + 1] - rising[before]))
-            return _FROM_NUMBER[name](level)
+            return _FROM_NUMBER[name](self._between(t))
         table = self._tables[name]
         times = checked_times(t, 0.0, self.t_last, -1.0)
         index = np.rint(times).astype(np.int64)
@@ -185,6 +193,17 @@ class DiscreteSchedule(NoiseSchedule):
     def _numbers(self) -> dict[str, list[float]]:
         """The tables as lists: single numbers of Python are read the fastest."""
         return {name: table.tolist() for name, table in self._tables.items()}
+
+    @cached_property
+    def _rows(self) -> list[tuple[float, float, float]]:
+        return list(
+            zip(*(self._numbers[name] for name in ("alpha", "sigma", "log_snr")), strict=True)
+        )
+
+    def _between(self, t: float) -> float:
+        """The log-SNR of a fractional time."""
+        rising, before = self._rising, int(t)
+        return -(rising[before] + (t - before) * (rising[before + 1] - rising[before]))
 
     @cached_property
     def _rising(self) -> list[float]:

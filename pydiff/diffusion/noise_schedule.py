@@ -44,6 +44,10 @@ class NoiseSchedule:
         """lambda(t) = log(alpha^2 / sigma^2), decreasing, +inf at `t_clean`."""
         raise NotImplementedError
 
+    def levels(self, t: float) -> tuple[float, float, float]:
+        """alpha, sigma and log-SNR of one time."""
+        return self.alpha(t), self.sigma(t), self.log_snr(t)
+
     def time(self, log_snr: Any) -> Any:
         """The time at which the log-SNR has this value: the inverse of `log_snr`."""
         raise NotImplementedError

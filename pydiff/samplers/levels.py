@@ -25,9 +25,10 @@ class Level(NamedTuple):
 
 def level(schedule: NoiseSchedule, t: float) -> Level:
     """The level of time t."""
-    half = 0.5 * schedule.log_snr(t)
+    alpha, sigma, log_snr = schedule.levels(t)
+    half = 0.5 * log_snr
     ratio = math.exp(-half) if half > -700.0 else math.inf
-    return Level(t, schedule.alpha(t), schedule.sigma(t), half, ratio)
+    return Level(t, alpha, sigma, half, ratio)
 
 
 def as_clean(start: Level, end: Level) -> bool:

@@ -53,6 +53,19 @@ def test_a_time_gives_the_same_number_in_every_form() -> None:
         assert mixed[0] == value and mixed[1] == f(700.5) and mixed[2] == f(-1)
 
 
+@pytest.mark.parametrize(
+    "t", [-1, -1.0, 0, 700, 999, 700.0, 0.25, 998.5, np.int64(7), np.float64(3.5)]
+)
+@pytest.mark.parametrize("rescaled", [False, True])
+def test_levels_are_the_three_functions(t: float, rescaled: bool) -> None:
+    schedule = schedules.linear()
+    schedule = schedule.rescale_zero_terminal_snr() if rescaled else schedule
+    three = schedule.alpha(t), schedule.sigma(t), schedule.log_snr(t)
+    assert schedule.levels(t) == three and schedules.vp().levels(0.5)[0] == schedules.vp().alpha(
+        0.5
+    )
+
+
 def test_clean_data_lie_at_minus_one() -> None:
     schedule = schedules.linear()
     assert (schedule.alpha(-1), schedule.sigma(-1)) == (1.0, 0.0)
@@ -63,7 +76,7 @@ def test_clean_data_lie_at_minus_one() -> None:
 @pytest.mark.parametrize("t", [1000, -2, -0.5, 999.5, math.nan, math.inf, "3", None, 1j, [0, 1000]])
 def test_times_outside_the_schedule_are_errors(t: object) -> None:
     schedule = schedules.linear()
-    for f in (schedule.alpha, schedule.sigma, schedule.log_snr):
+    for f in (schedule.alpha, schedule.sigma, schedule.log_snr, schedule.levels):
         with pytest.raises(ConfigError, match=r"t = |t must be"):
             f(t)
 
