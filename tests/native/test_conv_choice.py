@@ -79,6 +79,29 @@ def test_an_image_is_the_same_in_any_batch(algorithm, rng, isa):
         assert alone.tobytes() == whole[i : i + 1].tobytes()
 
 
+@pytest.mark.parametrize(("algorithm", "ci", "co"), [(F4, 72, 100), (F2, 100, 150)])
+def test_few_tiles_are_the_same_however_threads_share_them(algorithm, ci, co, rng, isa):
+    """Their weights, 1 MB, are for a few threads taken by channels, for more by points."""
+
+    def normal(*shape):
+        return rng.standard_normal(shape).astype(np.float32)
+
+    x, w, bias = normal(9, 9, 10, ci), normal(3, 3, ci, co), normal(co)
+    add, residual = normal(9, co), normal(9, 9, 10, co)
+
+    def run(images, chosen):
+        y = np.empty((images, 9, 10, co), np.float32)
+        more = None, add[:images], residual[:images], 0.7
+        _native.conv2d(x[:images], w, bias, y, 1, 1, 1, 1, chosen, *more)
+        return y
+
+    whole = run(9, algorithm)
+    np.testing.assert_allclose(whole, run(9, DIRECT), atol=2e-3)
+    for threads in (1, 2, 3, 8):
+        _native.set_num_threads(threads)
+        assert run(1, algorithm).tobytes() == whole[:1].tobytes()
+
+
 def test_exact_multiplies_directly(rng, monkeypatch):
     x, w = arrays(rng)
     direct = np.empty((2, 14, 14, 11), np.float32)
