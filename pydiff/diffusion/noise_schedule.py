@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..backend.spec.checks import are_usual
 from ..errors import ConfigError, DtypeError, ShapeError
 from .prior import GaussianPrior
 
@@ -156,12 +157,9 @@ class NoiseSchedule:
         )
 
 
-_F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
-
-
 def as_float(x: Any, name: str) -> np.ndarray:
     """x as a real array: float64 is kept, bool, integers and other floats become float32."""
-    if type(x) is np.ndarray and (x.dtype is _F32 or x.dtype is _F64):
+    if are_usual(x):
         return x
     array = np.asarray(x)
     if array.dtype.kind not in "biuf":
