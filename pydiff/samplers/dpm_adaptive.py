@@ -92,7 +92,7 @@ class DPMAdaptive(Ancestral):
         start, last = level(schedule, t), level_before(schedule, t_next)
         p = denoiser.predict(x, t) if state.p is None else state.p
         if as_clean(start, last):  # as noisy as the last level: x_0 is next
-            return Step(combine((schedule.alpha(t_next),), (p.x0,)), p, state)
+            return Step(p.mix(schedule.alpha(t_next), 0.0), p, state)
         if start.alpha == 0.0:
             early = last if last.half_log_snr <= _EARLIEST else level_at(schedule, _EARLIEST)
             return Step(move(p, early.alpha, early.sigma), p, state, early.t)
