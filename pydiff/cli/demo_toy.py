@@ -41,7 +41,7 @@ def run_ncsn(args: argparse.Namespace, report: Report) -> int:
     schedule = schedules.ve(sigma_min=0.03, sigma_max=12.0)
     levels = np.linspace(schedule.t_last, 0.0, LEVELS)  # even in log sigma
     loss = Loss("sample", weight="ncsn", times=LevelTimes(levels=tuple(levels)))
-    sampler = AnnealedLangevin(n_steps=LANGEVIN_STEPS, step_size=0.2 * 0.03**2)
+    sampler = AnnealedLangevin(0.2 * 0.03**2, LANGEVIN_STEPS, consistent=False)
     times = np.append(levels, schedule.t_clean)
     title = f"{args.data}, {LEVELS} levels, annealed Langevin"
     return _demonstrate(args, report, schedule, loss, (sampler, times), title)

@@ -70,6 +70,12 @@ class ContinuousSchedule(NoiseSchedule):
         """log(alpha^2 / sigma^2) of a number or an array of times, inf at `t_clean`."""
         return self._evaluate(self._log_snr, t, math.inf)
 
+    def levels(self, t: float) -> tuple[float, float, float]:
+        """alpha, sigma and log-SNR of one time."""
+        if type(t) is float and 0.0 < t <= self.t_last:  # what steps mostly ask
+            return self._alpha(_NUMBERS, t), self._sigma(_NUMBERS, t), self._log_snr(_NUMBERS, t)
+        return super().levels(t)
+
     def timestep(self, t: Any) -> Any:
         """1000 t."""
         return 1000.0 * t

@@ -137,7 +137,7 @@ class Denoiser:
         return t if self.timestep is None else self.timestep(t)
 
     def _prediction(self, x: np.ndarray, t: float, output: Any) -> Prediction:
-        levels = self.schedule.alpha(t), self.schedule.sigma(t)
+        levels = self.schedule.levels(t)[:2]
         output, variance = self._split(x, t, _as_array(output))
         coefficients = x0_coefficients(self.prediction, *levels)
         return Prediction.of_output(x, output, coefficients, levels, self._threshold, variance)

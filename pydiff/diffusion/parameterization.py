@@ -12,7 +12,7 @@ flow          the velocity eps - x_0 (Lipman et al. 2023, arXiv 2210.02747)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,7 +93,7 @@ def target(prediction: str, x0: np.ndarray, eps: np.ndarray, alpha: Any, sigma: 
     return combine(rule.target(alpha, sigma), (x0, eps))
 
 
-def combine(coefficients: tuple[Any, ...], arrays: tuple[np.ndarray, ...]) -> np.ndarray:
+def combine(coefficients: Sequence[Any], arrays: Sequence[np.ndarray]) -> np.ndarray:
     """sum_i c_i array_i in the dtype of the first array, as a new array; zero terms are skipped.
 
     Each c_i is a float or an (N,) array. The sum is taken in float64 and rounded once.
@@ -101,7 +101,7 @@ def combine(coefficients: tuple[Any, ...], arrays: tuple[np.ndarray, ...]) -> np
     numbers = [c for c in coefficients if type(c) is float]
     if len(numbers) == len(arrays) and are_alike(*arrays) and any(numbers):  # what steps mostly ask
         if 0.0 in numbers:
-            arrays = tuple(array for c, array in zip(numbers, arrays, strict=True) if c != 0.0)
+            arrays = [array for c, array in zip(numbers, arrays, strict=True) if c != 0.0]
             numbers = [c for c in numbers if c != 0.0]
         return backend.linear_combination(numbers, arrays)
     like = arrays[0]

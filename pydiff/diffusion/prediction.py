@@ -117,13 +117,15 @@ class Prediction:
     def mix(self, from_x0: float, from_eps: float, *more: tuple[float, np.ndarray]) -> np.ndarray:
         """from_x0 x0 + from_eps eps + the sum of c array over `more`."""
         if self._linear is None or self._threshold is not None or self.other_eps is not None:
-            known = [(from_x0, self.x0)]
+            factors, arrays = [from_x0], [self.x0]
             if from_eps != 0.0:
-                known.append((from_eps, self.eps))
+                factors, arrays = [from_x0, from_eps], [self.x0, self.eps]
         else:
             c_x, c_output, output = self._linear
             kept = 0.0 if self.sigma < _NO_NOISE else from_eps / self.sigma
             from_raw = from_x0 - kept * self.alpha
-            known = [(kept + from_raw * c_x, self.x), (from_raw * c_output, output)]
-        factors, arrays = zip(*known, *more, strict=True)
+            factors, arrays = [kept + from_raw * c_x, from_raw * c_output], [self.x, output]
+        for factor, array in more:
+            factors.append(factor)
+            arrays.append(array)
         return combine(factors, arrays)

@@ -127,7 +127,6 @@ class SASolver(Sampler):
         return integrate(last.part, last.x, points, integrals, last.z, last.points[0].at)
 
     def _integrals(self, part: Interval, count: int) -> list[float]:
-        integrals = part.integrals(count)
         if count == 2 and self.simplified and part.data:
-            integrals[1] = 0.5 * part.rate
-        return integrals
+            return [part.constant, 0.5 * part.rate]
+        return part.integrals(count)

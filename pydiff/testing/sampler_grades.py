@@ -47,6 +47,7 @@ ORDER_TOLERANCE = 0.25
 WASSERSTEIN_LIMIT = 2.0  # times that of two independent exact sets
 WEIGHT_LIMIT = 0.01  # of a mode, for DRAWN samples
 _POINTS, _DIRECTIONS, _PAIRS = 200, 32, 4
+_TOLD = 1e-4  # what so many samples can tell is more
 
 
 class Point(NamedTuple):
@@ -281,17 +282,18 @@ def truth(name: str, samples: int, exact: ExactSets) -> Truth:
     how = setting(name)
     sampler, schedule = SAMPLERS[name](**how.options), make_schedule(how.schedule)
     times = grid_to_data(schedule, max(1, how.evaluations // sampler.evaluations))
-    model = _predictor(how, PLANE, schedule, tolerance=1e-4)  # below what the samples can tell
+    model = _predictor(how, PLANE, schedule, _TOLD)
     start = schedule.prior_std * random.normal(100, (samples, 2))
     if sampler.inverse:
         start = PLANE.sample(samples, 1).astype(np.float32)
-    law = times[0] if sampler.inverse else how.time
-    if law is not None:
-        exact = exact_sets(samples, schedule, law)
+    if how.time is not None:
+        exact = exact_sets(samples, schedule, how.time)
     drawn = sample(model, x_init=start, sampler=sampler, grid=times)
+    if sampler.inverse:
+        drawn = consistency_function(PLANE, schedule, _TOLD)(drawn, times[0])
     wasserstein, energy = _means(_distances(drawn, other) for other in exact.sets)
     weights = None
-    if law is None:
+    if how.time is None:
         weights = float(np.abs(measures.modes(drawn, PLANE.means).weights - PLANE.weights).max())
     return Truth(
         samples, model.count, wasserstein / exact.wasserstein, energy / exact.energy, weights

@@ -78,7 +78,7 @@ def test_annealed_is_algorithm_1(denoise: bool) -> None:
     y = sample(
         data.denoiser(SIGMA),
         x_init=start,
-        sampler=AnnealedLangevin(epsilon, count, denoise),
+        sampler=AnnealedLangevin(epsilon, count, denoise, consistent=False),
         grid=[*sigmas, 0.0],
         noise=lambda step, shape: next(draws),
     )
@@ -97,7 +97,7 @@ def test_consistent_annealing_is_its_algorithm() -> None:
         x = x + eta * sigma**2 * data.score(x, 1.0, sigma) + beta * after * z[i]
     x = x + sigmas[-1] ** 2 * data.score(x, 1.0, sigmas[-1])
     draws = iter(z)
-    sampler = AnnealedLangevin(2.0 * eta * 0.1**2, n_steps=1, consistent=True)
+    sampler = AnnealedLangevin(2.0 * eta * 0.1**2)
     y = sample(data.denoiser(SIGMA), x_init=start, sampler=sampler, grid=[*sigmas, 0.0],
                noise=lambda step, shape: next(draws))  # fmt: skip
     np.testing.assert_allclose(y, x, rtol=1e-9)
@@ -107,7 +107,7 @@ def test_consistent_annealing_is_its_algorithm() -> None:
 def test_consistent_annealing_keeps_to_its_noise_levels(n_steps: int) -> None:
     """Of data at one point, all that is random in x is the noise."""
     point, times = GaussianMixture([[0.7]], [1e-12]), [200.0, 90.0, 80.0, 2.0, 0.3]
-    sampler = AnnealedLangevin(step_size=0.8 * 0.3**2, n_steps=n_steps, consistent=True)
+    sampler = AnnealedLangevin(0.8 * 0.3**2, n_steps)
     mean, variance = linear_moments(point, SIGMA, sampler, 4, draws=n_steps, grid=times)
     assert mean == pytest.approx(0.7, rel=0.01)
     assert variance == pytest.approx(0.3**2, rel=1e-6)
@@ -116,7 +116,7 @@ def test_consistent_annealing_keeps_to_its_noise_levels(n_steps: int) -> None:
 def test_consistent_annealing_with_the_least_step_is_euler() -> None:
     data = GaussianMixture([[1.0, 0.0], [-1.0, 0.5]], [0.2, 0.1])
     start = random.normal(0, (5, 2), dtype=np.float64)
-    sampler = AnnealedLangevin(1e-9, n_steps=1, consistent=True)
+    sampler = AnnealedLangevin(1e-9)
     ours, euler = (
         sample(data.denoiser(VP), x_init=start, sampler=s, grid=[900, 600, 300, 100])
         for s in (sampler, "euler")
@@ -142,7 +142,7 @@ def test_annealed_holds_in_x_over_alpha_elsewhere(consistent: bool) -> None:
 def test_annealed_converges_with_more_updates() -> None:
     errors = []
     for count in (5, 20):
-        sampler = AnnealedLangevin(n_steps=count)
+        sampler = AnnealedLangevin(n_steps=count, consistent=False)
         mean, variance = linear_moments(DATA, VP, sampler, 100, draws=count, spacing="trailing")
         errors.append(abs(variance - 0.25))
     assert mean == pytest.approx(0.3, abs=1e-3)

@@ -15,6 +15,8 @@ from ...errors import DtypeError
 from ..registry import active
 from .checks import Array, integer
 
+_KINDS = (np.dtype(np.float32), np.dtype(np.float64))
+
 
 def uniform(
     seed: int,
@@ -58,7 +60,7 @@ def _checked(
     dtype: DTypeLike,
 ) -> tuple[Any, ...]:
     kind = np.dtype(dtype)
-    if kind not in (np.float32, np.float64):
+    if kind not in _KINDS:
         raise DtypeError(f"{op}: dtype is {kind}; allowed: float32, float64")
     images = integer(op, "images", images, 0, 2**32)
     return (
