@@ -35,7 +35,7 @@ def exp_q(r: mp.mpf) -> mp.mpf:
 
 
 def exp_m(r: mp.mpf) -> mp.mpf:
-    return exp_q(-r)
+    return mp.expm1(mp.log(2) / 16 - r)
 
 
 def exp2_q(r: mp.mpf) -> mp.mpf:
@@ -69,7 +69,14 @@ def table(name: str, f: Function, low: mp.mpf, high: mp.mpf, degree: int, weight
     return f"  // error 2^{mp.nstr(bits, 4)}\n  static constexpr T {name}[] = {{{values}}};\n"
 
 
-def tables(cpp_type: str, erf_end: str, degrees: dict[str, int]) -> str:
+def sixteenths(fraction: int) -> str:
+    """The bits below the exponent of 2^((i + 1/2)/8), those of i in the first three turned over."""
+    powers = [2 ** (fraction + (i + mp.mpf(1) / 2) / 8) for i in range(8)]
+    words = [int(mp.nint(x)) - 2**fraction ^ i << fraction - 3 for i, x in enumerate(powers)]
+    return f"  static constexpr Bits<T>::Int sixteenths[] = {{{', '.join(map(hex, words))}}};\n"
+
+
+def tables(cpp_type: str, fraction: int, erf_end: str, degrees: dict[str, int]) -> str:
     ln2 = mp.log(2) / 2 * mp.mpf("1.0001")
     z_log = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")
     first, last = 1 / (mp.mpf(erf_end) + 3), mp.mpf(1) / 4  # t = 1 / (u + 3) for u = end .. 1
@@ -83,7 +90,8 @@ def tables(cpp_type: str, erf_end: str, degrees: dict[str, int]) -> str:
     one, half = mp.mpf(1), mp.mpf("0.50005")
     parts = [
         table("exp_q", exp_q, -ln2, ln2, degrees["exp"], lambda r: r * r),
-        table("exp_m", exp_m, -ln2, ln2, degrees["exp_m"], lambda r: r * r),
+        table("exp_m", exp_m, -ln2 / 8, ln2 / 8, degrees["exp_m"], lambda r: one),
+        sixteenths(fraction),
         table("exp2_q", exp2_q, -half, half, degrees["exp2"], lambda r: r),
         table("log_p", log_p, mp.mpf(0), z_log, degrees["log"], lambda z: z / 2),
         table("erf_s", erf_s, mp.mpf(0), one, degrees["erf"], lambda z: 1 / erf_s(z)),
@@ -101,7 +109,8 @@ def tables(cpp_type: str, erf_end: str, degrees: dict[str, int]) -> str:
 
 
 HEADER = """// Written by fit_polynomials.py; do not edit. Coefficients, lowest power first:
-// exp(r) = 1 + r + r^2 exp_q(r), |r| <= ln(2)/2; exp(-r) = 1 - r + r^2 exp_m(r);
+// exp(r) = 1 + r + r^2 exp_q(r), |r| <= ln(2)/2;
+// exp(ln(2)/16 - r) = 1 + exp_m(r), |r| <= ln(2)/16; sixteenths: those of 2^((i + 1/2)/8);
 // 2^r = 1 + r exp2_q(r), |r| <= 1/2;
 // log((1+s)/(1-s)) = 2 s + s z log_p(z), z = s^2; erf(x) = x erf_s(x^2), |x| <= 1;
 // erfc(u) = exp(-u^2) t erfc_g(slope t - shift), t = 1/(u + 3), 1 <= u <= erfc_end;
@@ -122,5 +131,6 @@ FOOTER = """// clang-format on
 
 if __name__ == "__main__":
     single = {"exp": 5, "exp_m": 4, "exp2": 5, "log": 3, "erf": 6, "erfc": 9, "trig": 3}
-    double = {"exp": 10, "exp_m": 10, "exp2": 11, "log": 7, "erf": 12, "erfc": 20, "trig": 7}
-    print(HEADER + tables("float", "10.5", single) + tables("double", "27.4", double) + FOOTER)
+    double = {"exp": 10, "exp_m": 7, "exp2": 11, "log": 7, "erf": 12, "erfc": 20, "trig": 7}
+    print(HEADER + tables("float", 23, "10.5", single), end="")
+    print(tables("double", 52, "27.4", double) + FOOTER)

@@ -1,6 +1,6 @@
 // Some vectors worked on side by side. A function of many dependent steps takes twice as long on
 // one vector at a time, since no processor looks far enough ahead to begin the next: measured on
-// Zen 5, 2^x of 16 floats takes 7.0 cycles alone and 4.0 in groups of four, silu 7.9 and 7.3.
+// Zen 5, 2^x of 16 floats takes 7.0 cycles alone and 4.0 in groups of four.
 //
 // A Group mixes with Vecs, which then serve all of its vectors; its lanes have the bits that a
 // Vec's would have.
@@ -107,6 +107,14 @@ PYDIFF_INLINE Group<T, N> min_or_second(Vec<T> a, const Group<T, N>& b) {
 template <class T, int N>
 PYDIFF_INLINE Group<T, N> max_or_second(const Group<T, N>& a, const Group<T, N>& b) {
   return make_group<T, N>([&](int i) { return max_or_second(a.v[i], b.v[i]); });
+}
+template <class T, int N>
+PYDIFF_INLINE Group<T, N> bit_xor(const Group<T, N>& a, const Group<T, N>& b) {
+  return make_group<T, N>([&](int i) { return bit_xor(a.v[i], b.v[i]); });
+}
+template <class Table, class T, int N>
+PYDIFF_INLINE Group<T, N> lookup8(const Table& table, const Group<T, N>& at) {
+  return make_group<T, N>([&](int i) { return lookup8(table, at.v[i]); });
 }
 template <int bits, class T, int N>
 PYDIFF_INLINE Group<T, N> shift_left(const Group<T, N>& a) {

@@ -5,7 +5,7 @@
 namespace pydiff::PYDIFF_ISA_NAMESPACE {
 namespace {
 
-#define PYDIFF_SCALAR(T, INT, FMA, SQRT, NEARBYINT)                                          \
+#define PYDIFF_SCALAR(T, FMA, SQRT, NEARBYINT)                                               \
   template <>                                                                                \
   struct Vec<T> {                                                                            \
     static constexpr int width = 1;                                                          \
@@ -18,11 +18,6 @@ namespace {
   template <>                                                                                \
   PYDIFF_INLINE Vec<T> set1<T>(T x) {                                                        \
     return {x};                                                                              \
-  }                                                                                          \
-  PYDIFF_INLINE INT to_bits(T x) {                                                           \
-    INT bits;                                                                                \
-    std::memcpy(&bits, &x, sizeof(T));                                                       \
-    return bits;                                                                             \
   }                                                                                          \
   PYDIFF_INLINE Vec<T> load(const T* p) { return {*p}; }                                     \
   PYDIFF_INLINE Vec<T> load_n(const T* p, int n) { return {n > 0 ? *p : T(0)}; }             \
@@ -74,8 +69,8 @@ namespace {
 #define PYDIFF_FMA_FLOAT(a, b, c) ((a) * (b) + (c))
 #define PYDIFF_FMA_DOUBLE(a, b, c) ((a) * (b) + (c))
 #endif
-PYDIFF_SCALAR(float, uint32_t, PYDIFF_FMA_FLOAT, __builtin_sqrtf, __builtin_nearbyintf)
-PYDIFF_SCALAR(double, uint64_t, PYDIFF_FMA_DOUBLE, __builtin_sqrt, __builtin_nearbyint)
+PYDIFF_SCALAR(float, PYDIFF_FMA_FLOAT, __builtin_sqrtf, __builtin_nearbyintf)
+PYDIFF_SCALAR(double, PYDIFF_FMA_DOUBLE, __builtin_sqrt, __builtin_nearbyint)
 #undef PYDIFF_SCALAR
 
 }  // namespace

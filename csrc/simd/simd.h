@@ -57,6 +57,12 @@ PYDIFF_INLINE T from_bits(typename Bits<T>::Int bits) {
   std::memcpy(&x, &bits, sizeof(T));
   return x;
 }
+template <class T>
+PYDIFF_INLINE typename Bits<T>::Int to_bits(T x) {
+  typename Bits<T>::Int bits;
+  std::memcpy(&bits, &x, sizeof(T));
+  return bits;
+}
 
 }  // namespace
 }  // namespace pydiff::PYDIFF_ISA_NAMESPACE
@@ -119,6 +125,16 @@ PYDIFF_INLINE void transpose(Vec<T> (&x)[Vec<T>::width]) {
     for (int j = 0; j < width; ++j) to[j][i] = from[i][j];
   for (int i = 0; i < width; ++i) x[i] = load(to[i]);
 #endif
+}
+
+// table[i mod 8] for the whole number i in the low bits of each lane. Sets that can look up in a
+// register have functions of their own, which the compiler prefers to this.
+template <class T>
+PYDIFF_INLINE Vec<T> lookup8(const typename Bits<T>::Int (&table)[8], Vec<T> i) {
+  T lanes[Vec<T>::width];
+  store(lanes, i);
+  for (T& lane : lanes) lane = from_bits<T>(table[to_bits(lane) % 8]);
+  return load(lanes);
 }
 
 template <class T>

@@ -92,5 +92,10 @@ PYDIFF_V3(float, 8, __m256, 1, ps, epi32)
 PYDIFF_V3(double, 4, __m256d, 2, pd, epi64)
 #undef PYDIFF_V3
 
+PYDIFF_INLINE Vec<float> lookup8(const uint32_t (&table)[8], Vec<float> i) {
+  const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(table));
+  return {_mm256_castsi256_ps(_mm256_permutevar8x32_epi32(all, _mm256_castps_si256(i.v)))};
+}
+
 }  // namespace
 }  // namespace pydiff::PYDIFF_ISA_NAMESPACE

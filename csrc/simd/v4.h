@@ -103,6 +103,18 @@ PYDIFF_V4(float, 16, __m512, __mmask16, ps, epi32)
 PYDIFF_V4(double, 8, __m512d, __mmask8, pd, epi64)
 #undef PYDIFF_V4
 
+PYDIFF_INLINE Vec<float> lookup8(const uint32_t (&table)[8], Vec<float> i) {
+  const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(table));
+  return {_mm512_castsi512_ps(_mm512_maskz_permutexvar_epi32(
+      static_cast<__mmask16>(-1), _mm512_castps_si512(i.v),
+      _mm512_maskz_broadcast_i32x8(static_cast<__mmask16>(-1), all)))};
+}
+PYDIFF_INLINE Vec<double> lookup8(const uint64_t (&table)[8], Vec<double> i) {
+  const __m512i all = _mm512_loadu_si512(table);
+  return {_mm512_castsi512_pd(
+      _mm512_maskz_permutexvar_epi64(static_cast<__mmask8>(-1), _mm512_castpd_si512(i.v), all))};
+}
+
 // a0 b0 a1 b1 ...: the first half of these in low, the second in high
 PYDIFF_INLINE void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
   const __m512i first = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
