@@ -19,15 +19,17 @@ namespace pydiff::PYDIFF_ISA_NAMESPACE {
 namespace {
 
 constexpr int64_t kBlockRows = 64, kPilotRows = 8;
-constexpr int64_t kGrain = 32768;  // elements per task: some microseconds
+// Elements of a task: a microsecond, so that who comes late to the work leaves little of it undone.
+constexpr int64_t kGrain = 8192;
+// Below as many, two threads may take longer than one: 7 or 10 us for 32768, by how far apart the
+// host has put the cores, against 8.
+constexpr int64_t kSeveral = 65536;
 
-// body(i) for i < count, each of some `elements`, in tasks of at least kGrain elements; in one
-// below twice as many, where two threads may take longer than one: 7 or 10 us for 32768 elements,
-// by how far apart the host has put the cores, against 8.
+// body(i) for i < count, each of some `elements`
 template <class F>
 void for_each(int64_t count, int64_t elements, const F& body) {
-  const int64_t several = elements < kGrain ? kGrain / (elements + 1) : 1;
-  const int64_t per_task = count * elements < 2 * kGrain ? count : several;
+  const int64_t enough = elements < kGrain ? kGrain / (elements + 1) : 1;
+  const int64_t per_task = count * elements < kSeveral ? count : enough;
   parallel_for(ceil_div(count, per_task), [=, &body](int64_t task, int) {
     for (int64_t i = task * per_task; i < least((task + 1) * per_task, count); ++i) body(i);
   });
