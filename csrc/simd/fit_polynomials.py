@@ -34,10 +34,6 @@ def exp_q(r: mp.mpf) -> mp.mpf:
     return (mp.exp(r) - 1 - r) / r**2 if abs(r) > mp.mpf("1e-20") else mp.mpf(1) / 2
 
 
-def exp_m(r: mp.mpf) -> mp.mpf:
-    return mp.expm1(mp.log(2) / 16 - r)
-
-
 def exp2_q(r: mp.mpf) -> mp.mpf:
     return (2**r - 1) / r if abs(r) > mp.mpf("1e-20") else mp.log(2)
 
@@ -69,11 +65,14 @@ def table(name: str, f: Function, low: mp.mpf, high: mp.mpf, degree: int, weight
     return f"  // error 2^{mp.nstr(bits, 4)}\n  static constexpr T {name}[] = {{{values}}};\n"
 
 
-def sixteenths(fraction: int) -> str:
-    """The bits below the exponent of 2^((i + 1/2)/8), those of i in the first three turned over."""
-    powers = [2 ** (fraction + (i + mp.mpf(1) / 2) / 8) for i in range(8)]
+def eighths(fraction: int) -> tuple[mp.mpf, str]:
+    """ln(f), f near 2^(1/16), and the bits below the exponent of 2^(i/8) f, those of i in the first
+    three turned over. 2^(7/8) f is exact and even, so that 1 can be added to its half exactly."""
+    even = 2 * mp.nint(2 ** (fraction + mp.mpf(15) / 16) / 2)
+    powers = [even * 2 ** (mp.mpf(i - 7) / 8) for i in range(8)]
     words = [int(mp.nint(x)) - 2**fraction ^ i << fraction - 3 for i, x in enumerate(powers)]
-    return f"  static constexpr Bits<T>::Int sixteenths[] = {{{', '.join(map(hex, words))}}};\n"
+    table = f"  static constexpr Bits<T>::Int eighths[] = {{{', '.join(map(hex, words))}}};\n"
+    return mp.log(powers[0] / 2**fraction), table
 
 
 def tables(cpp_type: str, fraction: int, erf_end: str, degrees: dict[str, int]) -> str:
@@ -87,11 +86,15 @@ def tables(cpp_type: str, fraction: int, erf_end: str, degrees: dict[str, int]) 
         u = 1 / t - 3
         return mp.exp(u * u) * mp.erfc(u) / t
 
+    def exp_m(r: mp.mpf) -> mp.mpf:
+        return mp.expm1(mp.log(2) / 8 - log_f - r)
+
+    log_f, powers = eighths(fraction)
     one, half = mp.mpf(1), mp.mpf("0.50005")
     parts = [
         table("exp_q", exp_q, -ln2, ln2, degrees["exp"], lambda r: r * r),
         table("exp_m", exp_m, -ln2 / 8, ln2 / 8, degrees["exp_m"], lambda r: one),
-        sixteenths(fraction),
+        powers,
         table("exp2_q", exp2_q, -half, half, degrees["exp2"], lambda r: r),
         table("log_p", log_p, mp.mpf(0), z_log, degrees["log"], lambda z: z / 2),
         table("erf_s", erf_s, mp.mpf(0), one, degrees["erf"], lambda z: 1 / erf_s(z)),
@@ -110,7 +113,7 @@ def tables(cpp_type: str, fraction: int, erf_end: str, degrees: dict[str, int]) 
 
 HEADER = """// Written by fit_polynomials.py; do not edit. Coefficients, lowest power first:
 // exp(r) = 1 + r + r^2 exp_q(r), |r| <= ln(2)/2;
-// exp(ln(2)/16 - r) = 1 + exp_m(r), |r| <= ln(2)/16; sixteenths: those of 2^((i + 1/2)/8);
+// exp(ln(2)/8 - r) = f + f exp_m(r), |r| <= ln(2)/16, f near 2^(1/16); eighths: of 2^(i/8) f;
 // 2^r = 1 + r exp2_q(r), |r| <= 1/2;
 // log((1+s)/(1-s)) = 2 s + s z log_p(z), z = s^2; erf(x) = x erf_s(x^2), |x| <= 1;
 // erfc(u) = exp(-u^2) t erfc_g(slope t - shift), t = 1/(u + 3), 1 <= u <= erfc_end;
