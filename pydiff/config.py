@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
+from .checks import is_integer
 from .errors import ConfigError
 
 MAX_THREADS = 1024
@@ -86,10 +88,10 @@ def on_empty_cache(release: Callable[[], object]) -> None:
     _caches.append(release)
 
 
-def _checked(where: str, n: object) -> int:
-    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MAX_THREADS:
+def _checked(where: str, n: Any) -> int:
+    if not is_integer(n) or not 1 <= n <= MAX_THREADS:
         raise ConfigError(f"{where}: the number of threads is {n!r}; allowed: 1 to {MAX_THREADS}")
-    return n
+    return int(n)
 
 
 def _from_environment() -> int | None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import backend
+from .checks import is_integer
 from .errors import ConfigError
 
 # What a number is for; numbers of different streams are independent.
@@ -71,7 +72,7 @@ class Numbers:
     def __init__(
         self, seed: int, shape: Sequence[int], stream: str, first_image: int, dtype: DTypeLike
     ) -> None:
-        if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
+        if not is_integer(seed) or not 0 <= seed < 2**64:
             raise ConfigError(f"seed is {seed!r}; allowed: 0 to 2^64 - 1")
         if stream not in STREAMS:
             raise ConfigError(f"stream {stream!r} does not exist; allowed: {', '.join(STREAMS)}")

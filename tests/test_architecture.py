@@ -25,8 +25,9 @@ CSRC = ROOT / "csrc"
 
 # A file imports lower layers and its own package only.
 LAYERS = {
+    "errors": -2,
     "_native": -1,
-    "errors": -1,
+    "checks": -1,
     "config": 0,
     "backend": 1,
     "random": 2,

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import random
+from ..checks import check_count
 from ..errors import ConfigError, ShapeError
 
 Array = np.ndarray
@@ -176,17 +177,11 @@ def _curve_density(x: Array, curve: _Curve) -> Array:
 
 
 def _uniform(n: int, seed: int, columns: int) -> Array:
-    return random.uniform(seed, (_checked(n), columns), stream="data", dtype=np.float64)
+    return random.uniform(seed, (check_count("n", n), columns), stream="data", dtype=np.float64)
 
 
 def _normal(n: int, seed: int) -> Array:
-    return random.normal(seed, (_checked(n), 2), step=1, stream="data", dtype=np.float64)
-
-
-def _checked(n: Any) -> int:
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ConfigError(f"n = {n!r}; allowed: an integer >= 1")
-    return int(n)
+    return random.normal(seed, (check_count("n", n), 2), step=1, stream="data", dtype=np.float64)
 
 
 def _points(x: Array, y: Array) -> Array:

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..checks import check_count, check_finite
 from ..errors import ConfigError, ShapeError
 from .denoiser import Predictor, Pullback
-from .guidance import Guidance, finite, linearize
+from .guidance import Guidance, linearize
 from .operators import Operator, conjugate_gradients, inner_products
 from .prediction import Prediction
 
@@ -44,7 +45,7 @@ class Observation:
     def __post_init__(self) -> None:
         if not isinstance(self.operator, Operator):
             raise ConfigError(f"operator must be an Operator, got {type(self.operator).__name__}")
-        if not finite("noise_std", self.noise_std) >= 0.0:
+        if not check_finite("noise_std", self.noise_std) >= 0.0:
             raise ConfigError(f"noise_std = {self.noise_std}; allowed: a number >= 0")
         object.__setattr__(self, "y", self.operator.observed(self.y))
 
@@ -78,7 +79,7 @@ class _Conditioned(Guidance):
                 f"observation must be an Observation, got {type(observation).__name__}"
             )
         self.observation = observation
-        self.data_variance = finite("data_variance", data_variance)
+        self.data_variance = check_finite("data_variance", data_variance)
         if not self.data_variance > 0.0:
             raise ConfigError(f"data_variance = {data_variance}; allowed: a number > 0")
 
@@ -165,10 +166,8 @@ class MomentMatching(_Conditioned):
         data_variance: float = 1.0,
     ) -> None:
         super().__init__(denoiser, observation, data_variance)
-        if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
-            raise ConfigError(f"iterations = {iterations!r}; allowed: an integer >= 1")
-        self.iterations = iterations
-        self.tolerance = finite("tolerance", tolerance)
+        self.iterations = check_count("iterations", iterations)
+        self.tolerance = check_finite("tolerance", tolerance)
 
     def predict(self, x: np.ndarray, t: float) -> Prediction:
         """The posterior mean of x_0 at x (N, ...), time t."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import is_number
 from ..errors import ConfigError
 from .noise_schedule import NoiseSchedule, checked_log_snr, checked_times, number_or_array
 
@@ -149,8 +150,7 @@ def check_range(
     """ConfigError unless least <= low <= high <= most, low < high if strict; makes them floats."""
     for name in (low_name, high_name):
         value = getattr(schedule, name)
-        good = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        if not good or not least <= value <= most:
+        if not is_number(value) or not least <= value <= most:
             raise ConfigError(f"{name} = {value!r}; allowed: {least:g} .. {most:g}")
         object.__setattr__(schedule, name, float(value))
     low, high = getattr(schedule, low_name), getattr(schedule, high_name)

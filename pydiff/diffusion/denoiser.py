@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..autograd import Tensor, no_grad
+from ..checks import is_number
 from ..errors import AutogradError, ConfigError, ShapeError
 from .noise_schedule import NoiseSchedule, as_float
 from .parameterization import check_prediction, combine, x0_coefficients
@@ -161,7 +162,7 @@ class Denoiser:
 def _threshold(clip: Any) -> Callable[[np.ndarray], np.ndarray] | None:
     if clip is None or callable(clip):
         return clip
-    if isinstance(clip, bool) or not isinstance(clip, (int, float)) or not 0.0 < clip < np.inf:
+    if not is_number(clip) or not 0.0 < clip < np.inf:
         raise ConfigError(f"clip = {clip!r}; allowed: None, a number > 0, or a callable")
     bound = float(clip)
     return lambda x0: x0.clip(-bound, bound)

@@ -8,13 +8,13 @@ extrapolation of all of them, and holds at alpha = 0 too.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..autograd import Tensor
+from ..checks import check_finite
 from ..errors import ConfigError, ShapeError
 from .denoiser import Denoiser, Predictor, Pullback
 from .noise_schedule import NoiseSchedule
@@ -92,8 +92,8 @@ class ClassifierFree(Guidance):
         super().__init__(denoiser)
         check_predictor(uncond, type(self).__name__)
         self.uncond = uncond
-        self.guidance_scale = finite("guidance_scale", guidance_scale)
-        self.rescale = finite("rescale", rescale)
+        self.guidance_scale = check_finite("guidance_scale", guidance_scale)
+        self.rescale = check_finite("rescale", rescale)
         if not 0.0 <= self.rescale <= 1.0:
             raise ConfigError(f"rescale = {rescale!r}; allowed: a number in [0, 1]")
         self.interval = _interval(interval)
@@ -270,7 +270,7 @@ class ClassifierGuidance(Guidance):
                 f"gradient must be callable (x, t) -> array, got {type(gradient).__name__}"
             )
         self.gradient = gradient
-        self.scale = finite("scale", scale)
+        self.scale = check_finite("scale", scale)
 
     def predict(self, x: np.ndarray, t: float) -> Prediction:
         """The prediction at x (N, ...), moved along the gradient."""
@@ -323,14 +323,6 @@ def check_predictor(denoiser: Any, user: str) -> None:
         raise ConfigError(
             f"{user} needs a Denoiser or a wrapper of one, got {type(denoiser).__name__}"
         )
-
-
-def finite(name: str, value: Any) -> float:
-    """A finite number as float, or a ConfigError."""
-    good = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not good or not math.isfinite(value):
-        raise ConfigError(f"{name} = {value!r}; allowed: a finite number")
-    return float(value)
 
 
 def _interval(interval: Any) -> tuple[float, float] | None:

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import random
+from ..checks import check_choice, check_count
 from ..errors import ConfigError, NonFiniteError, ShapeError
 from .denoiser import Denoiser, Pullback
 from .noise_schedule import NoiseSchedule
@@ -184,7 +185,7 @@ def time_of_angle(schedule: NoiseSchedule, phi: float) -> float:
 
 def _products(denoiser: Denoiser, x0: np.ndarray, jacobian: str, difference: float) -> Products:
     """(x, t) -> raw x_0 and v -> v^T J, or J v: the quadratic form v^T J v is the same."""
-    _check_choice("jacobian", jacobian, JACOBIANS)
+    check_choice("jacobian", jacobian, JACOBIANS)
     if not 0.0 < difference < 1.0:
         raise ConfigError(f"difference = {difference!r}; allowed: 0 < difference < 1")
 
@@ -217,9 +218,8 @@ def _differentiable(denoiser: Denoiser, x0: np.ndarray) -> bool:
 
 def _vectors(trace: str, probes: int, seed: int, x0: np.ndarray) -> tuple[list[np.ndarray], bool]:
     """What the Jacobian is multiplied with, and whether the products make up the exact trace."""
-    _check_choice("trace", trace, TRACES)
-    if isinstance(probes, bool) or not isinstance(probes, int) or probes < 1:
-        raise ConfigError(f"probes = {probes!r}; allowed: an integer >= 1")
+    check_choice("trace", trace, TRACES)
+    check_count("probes", probes)
     dimension = math.prod(x0.shape[1:])
     if trace == "exact" or (trace == "auto" and dimension <= EXACT_UP_TO):
         axes = np.eye(dimension, dtype=x0.dtype).reshape(dimension, 1, *x0.shape[1:])
@@ -230,8 +230,3 @@ def _vectors(trace: str, probes: int, seed: int, x0: np.ndarray) -> tuple[list[n
 
 def _normal(seed: int, probe: int, x0: np.ndarray) -> np.ndarray:
     return random.normal(seed, x0.shape, step=probe, stream="sampler", dtype=x0.dtype)
-
-
-def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in allowed:
-        raise ConfigError(f"{name} = {value!r}; allowed: {', '.join(allowed)}")

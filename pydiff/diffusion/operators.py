@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import check_count, is_integer
 from ..errors import ConfigError, NonFiniteError, ShapeError
 from .noise_schedule import as_float
 
@@ -105,9 +106,7 @@ class AveragePool(Operator):
     """Super-resolution: means over blocks of factor x factor pixels, x (N, H, W, C)."""
 
     def __init__(self, factor: int) -> None:
-        if isinstance(factor, bool) or not isinstance(factor, (int, np.integer)) or factor < 1:
-            raise ConfigError(f"factor = {factor!r}; allowed: an integer >= 1")
-        self.factor = int(factor)
+        self.factor = check_count("factor", factor)
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         """(N, H / factor, W / factor, C)."""
@@ -135,7 +134,7 @@ class ChannelMean(Operator):
     """
 
     def __init__(self, weights: Any = 3) -> None:
-        if isinstance(weights, int) and not isinstance(weights, bool) and weights > 0:
+        if is_integer(weights) and weights > 0:
             weights = np.full(weights, 1.0 / weights)
         self.weights = np.asarray(weights, np.float64)
         if self.weights.ndim != 1 or not np.isfinite(self.weights).all() or not self.weights.any():

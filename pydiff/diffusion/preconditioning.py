@@ -6,13 +6,13 @@ Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..autograd import Tensor
+from ..checks import check_positive
 from ..errors import ConfigError
 from .denoiser import Denoiser
 from .noise_schedule import NoiseSchedule, per_image
@@ -68,9 +68,8 @@ class Preconditioned:
     ) -> None:
         if not callable(network):
             raise ConfigError(f"network must be callable, got {type(network).__name__}")
-        if isinstance(sigma_data, bool) or not 0.0 < sigma_data < math.inf:
-            raise ConfigError(f"sigma_data = {sigma_data!r}; allowed: a number > 0")
-        self.network, self.schedule, self.sigma_data = network, schedule, float(sigma_data)
+        self.network, self.schedule = network, schedule
+        self.sigma_data = check_positive("sigma_data", sigma_data)
 
     def __call__(self, x: Any, t: Any, **inputs: Any) -> Any:
         """x_0 (N, ...) from x_t (N, ...) at t, in the dtype of x."""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..checks import check_count, is_number
 from ..errors import ConfigError
 from .continuous_families import EDM, VE, VP, CosineLogSNR, Flow, SubVP
 from .discrete_schedule import DiscreteSchedule
@@ -221,11 +222,7 @@ def _warned(schedule: S, stacklevel: int) -> S:
 
 
 def _length(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise ConfigError(f"num_train_timesteps = {value!r}; it must be an integer")
-    if not 1 <= value <= MAX_TIMESTEPS:
-        raise ConfigError(f"num_train_timesteps = {value}; allowed: 1 .. {MAX_TIMESTEPS}")
-    return int(value)
+    return check_count("num_train_timesteps", value, 1, MAX_TIMESTEPS)
 
 
 def _beta_range(start: Any, end: Any) -> tuple[float, float]:
@@ -236,7 +233,6 @@ def _beta_range(start: Any, end: Any) -> tuple[float, float]:
 
 
 def _number(name: str, value: Any, low: float, high: float, closed: bool = False) -> float:
-    good = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not good or not (low < value < high or (closed and value == high)):
+    if not is_number(value) or not (low < value < high or (closed and value == high)):
         raise ConfigError(f"{name} = {value!r}; allowed: {low:g} < {name} <{'=' * closed} {high:g}")
     return float(value)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..checks import check_count
 from ..errors import ConfigError, NonFiniteError, ShapeError
 from .noise_schedule import as_float
 
@@ -61,6 +62,4 @@ def checked_images(x0: Any) -> np.ndarray:
 
 def check_bins(bins: Any) -> int:
     """A number of levels, or a ConfigError."""
-    if isinstance(bins, bool) or not isinstance(bins, int) or not 2 <= bins <= 65536:
-        raise ConfigError(f"bins = {bins!r}; allowed: an integer from 2 to 65536")
-    return bins
+    return check_count("bins", bins, 2, 65536)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..checks import check_number
 
 
 def dynamic(ratio: float = 0.995, max_value: float = 1.0) -> Callable[[np.ndarray], np.ndarray]:
@@ -17,10 +17,8 @@ def dynamic(ratio: float = 0.995, max_value: float = 1.0) -> Callable[[np.ndarra
     sample_max_value does: at its default of 1 this is plain clipping to [-1, 1]. 0 <= ratio <= 1.
     Raises ConfigError. x_0 (N, ...) of any dtype; the result has it too.
     """
-    if not _is_number(ratio) or not 0.0 <= ratio <= 1.0:
-        raise ConfigError(f"ratio = {ratio!r}; allowed: 0 .. 1")
-    if not _is_number(max_value) or not max_value >= 1.0:
-        raise ConfigError(f"max_value = {max_value!r}; allowed: >= 1")
+    ratio = check_number("ratio", ratio, high=1.0)
+    max_value = check_number("max_value", max_value, low=1.0)
 
     def threshold(x0: np.ndarray) -> np.ndarray:
         size = np.quantile(np.abs(x0).reshape(len(x0), -1), ratio, axis=1)
@@ -28,7 +26,3 @@ def dynamic(ratio: float = 0.995, max_value: float = 1.0) -> Callable[[np.ndarra
         return np.clip(x0, -s, s) / s
 
     return threshold
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)

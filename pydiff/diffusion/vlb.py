@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import ops, random
 from ..autograd import Tensor, no_grad
+from ..checks import check_count
 from ..errors import ConfigError
 from .denoiser import Denoiser
 from .discrete_schedule import DiscreteSchedule
@@ -200,9 +201,8 @@ def vlb(
     check_variance(variance)
     if decoder not in DECODERS:
         raise ConfigError(f"decoder = {decoder!r}; allowed: {', '.join(DECODERS)}")
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
-        raise ConfigError(f"draws = {draws!r}; allowed: an integer >= 1")
-    bins, steps, exact = check_bins(bins), chain(denoiser.schedule, times), x0.astype(np.float64)
+    draws, bins = check_count("draws", draws), check_bins(bins)
+    steps, exact = chain(denoiser.schedule, times), x0.astype(np.float64)
     terms = np.empty((draws, len(x0), len(steps.times)))
     for draw in range(draws):
         for i, t in enumerate(steps.times):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checks import check_count, is_integer
 from ..errors import ConfigError, DataError, DtypeError, NonFiniteError, ShapeError
 from .atomic import atomic_write
 
@@ -80,9 +81,7 @@ def _read(path: str | os.PathLike[str]) -> bytes:
 def checked_size(size: Any) -> tuple[int, int]:
     """(H, W) from a pair or one number for a square. Raises ConfigError."""
     pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    good = all(
-        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in pair
-    )
+    good = all(is_integer(n) and n >= 1 for n in pair)
     if len(pair) != 2 or not good or pair[0] * pair[1] > MAX_PIXELS:
         raise ConfigError(
             f"size = {size!r}; allowed: a positive integer, or (H, W) with H * W <= {MAX_PIXELS:,}"
@@ -194,8 +193,7 @@ def _batch(images: Any, value_range: tuple[float, float], scale: int) -> np.ndar
     array = np.asarray(images)
     if array.ndim != 4 or array.shape[-1] not in (1, 2, 3, 4) or 0 in array.shape:
         raise ShapeError(f"images have shape {array.shape}; expected (N, H, W, C), C = 1 .. 4")
-    if isinstance(scale, bool) or not isinstance(scale, int) or not 1 <= scale <= 256:
-        raise ConfigError(f"scale = {scale!r}; allowed: an integer, 1 to 256")
+    scale = check_count("scale", scale, 1, 256)
     if array.size * scale**2 > 4 * MAX_PIXELS:
         raise DataError(f"{array.shape} images at scale {scale} exceed {MAX_PIXELS:,} pixels")
     return to_uint8(array, value_range).repeat(scale, axis=1).repeat(scale, axis=2)

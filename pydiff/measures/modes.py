@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checks import is_number
 from ..errors import ConfigError
 from .points import as_pair, neighbours
 
@@ -33,7 +34,7 @@ def modes(samples: Any, means: Any, radius: float | None = None) -> Modes:
     """
     points, centres = as_pair(samples, means, ("samples", "means"))
     reach = math.inf if radius is None else radius
-    if isinstance(reach, bool) or not isinstance(reach, (int, float)) or not reach > 0.0:
+    if not is_number(reach) or not reach > 0.0:
         raise ConfigError(f"radius = {radius!r}; allowed: a number > 0, or None")
     distance, index = (part[:, 0] for part in neighbours(points, centres, 1))
     weights = np.bincount(index, minlength=len(centres)) / len(points)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checks import is_integer
 from ..errors import ConfigError, DtypeError, NonFiniteError, ShapeError
 
 Features = Callable[[np.ndarray], Any]
@@ -52,8 +53,7 @@ def with_features(x: Any, features: Features | None) -> Any:
 
 def checked_count(name: str, value: Any, low: int, high: int | None = None) -> int:
     """An integer option in [low, high]; ConfigError otherwise."""
-    good = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not good or value < low or (high is not None and value > high):
+    if not is_integer(value) or value < low or (high is not None and value > high):
         most = "" if high is None else f", at most {high} (the points there are)"
         raise ConfigError(f"{name} = {value!r}; allowed: an integer >= {low}{most}")
     return int(value)

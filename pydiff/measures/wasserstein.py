@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..checks import is_number
 from ..errors import ConfigError
 from .points import as_pair, blocks, checked_count
 
@@ -91,7 +92,6 @@ def _cramer(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _checked_p(p: Any) -> float:
-    good = isinstance(p, (int, float)) and not isinstance(p, bool)
-    if not good or not 1.0 <= p < math.inf:
+    if not is_number(p) or not 1.0 <= p < math.inf:
         raise ConfigError(f"p = {p!r}; allowed: a number >= 1")
     return float(p)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import backend, ops
 from ..autograd import Tensor
+from ..checks import check_count
 from ..errors import ConfigError, DtypeError, ShapeError
 from ..ops import as_tensor
 from . import init
@@ -43,8 +44,7 @@ class MLP(Module):
         if num_class_embeds is not None:
             counts["num_class_embeds"] = num_class_embeds
         for key, value in counts.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"MLP: {key} = {value!r}; allowed: an integer >= 1")
+            counts[key] = check_count(f"MLP: {key}", value)
         if not 0.0 < frequency < np.inf:
             raise ConfigError(f"MLP: frequency = {frequency!r}; allowed: a number > 0")
         self.config = {**counts, "num_class_embeds": num_class_embeds, "frequency": frequency}

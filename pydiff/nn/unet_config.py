@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..checks import is_integer, is_number
 from ..errors import ConfigError
 from .layers import ACTIVATIONS
 
@@ -38,7 +38,7 @@ class Key:
 
 
 def _integer(value: Any, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if not is_integer(value):
         raise ValueError
     number = int(value)
     if not low <= number <= high:
@@ -55,9 +55,9 @@ def _integer_key(default: Any, low: int, high: int, null: bool = False) -> Key:
 
 def _number_key(default: float, allowed: str, within: Callable[[float], bool]) -> Key:
     def parse(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        if not is_number(value):
             raise ValueError
-        number = int(value) if isinstance(value, numbers.Integral) else float(value)
+        number = int(value) if is_integer(value) else float(value)
         if not math.isfinite(number) or not within(number):
             raise ValueError
         return number

@@ -11,6 +11,7 @@ import numpy as np
 from .. import backend
 from ..autograd import Node, Tensor, record, rule
 from ..autograd.arrays import Array
+from ..checks import is_integer
 from ..errors import DtypeError, ShapeError
 from .support import as_tensor, normalized_axes, unbroadcast
 
@@ -85,9 +86,7 @@ def getitem(x: Any, index: Any) -> Tensor:
     x = as_tensor("getitem", x)
     index = index if isinstance(index, tuple) else (index,)
     for part in index:
-        if isinstance(part, bool) or not (
-            part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice))
-        ):
+        if not (part is None or part is Ellipsis or isinstance(part, slice) or is_integer(part)):
             raise DtypeError(
                 f"getitem: index {part!r} is a {type(part).__name__}; allowed: integers, slices, "
                 "Ellipsis, None (use pydiff.ops.gather for integer arrays)"

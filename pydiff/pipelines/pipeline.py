@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import check_count
 from ..data import denormalise
 from ..diffusion import NoiseSchedule
 from ..errors import ConfigError
@@ -194,10 +195,10 @@ class Pipeline:
 
         Raises ConfigError for values that are not allowed, and what `samplers.sample` raises.
         """
-        _check_count("num_images", num_images)
+        check_count("num_images", num_images, 1, 2**31 - 1)
         if batch_size is None:
             batch_size = self._usual_batch(num_images, compile)
-        _check_count("batch_size", batch_size)
+        check_count("batch_size", batch_size, 1, 2**31 - 1)
         labels = self._labels(class_labels, num_images, first_image)
         chosen = self.sampler(sampler, eta)
         grid = self.grid(num_inference_steps, chosen)
@@ -305,8 +306,3 @@ def _check_model_index(path: Path) -> None:
             raise ConfigError(
                 f"{path}: {key} = {value!r:.80}; known: {known.get(key, list(known))}"
             )
-
-
-def _check_count(name: str, value: Any) -> None:
-    if type(value) is not int or not 1 <= value < 2**31:
-        raise ConfigError(f"{name} = {value!r}; an integer >= 1")

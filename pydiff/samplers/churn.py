@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..checks import check_number
 from ..diffusion.noise_schedule import NoiseSchedule
 from ..diffusion.parameterization import combine
 from .base import Noise, Sampler
 from .levels import level, level_at
-from .options import check_number
 
 
 @dataclass(frozen=True)

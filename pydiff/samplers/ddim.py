@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..checks import check_number
 from ..diffusion.process import posterior
-from ..errors import ConfigError
 from .base import Noise, Predictor, Sampler, Step
 
 
@@ -35,9 +35,7 @@ class DDIM(Sampler):
     order: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        good = isinstance(self.eta, (int, float)) and not isinstance(self.eta, bool)
-        if not good or not 0.0 <= self.eta <= 1.0:
-            raise ConfigError(f"eta = {self.eta!r}; allowed: a number in [0, 1]")
+        check_number("eta", self.eta, high=1.0)
 
     @property
     def stochastic(self) -> bool:

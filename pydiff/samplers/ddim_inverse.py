@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..checks import check_choice, check_count, check_positive
 from ..diffusion.parameterization import PREDICTIONS, combine, target
 from .base import Noise, Predictor, Sampler, Step
-from .options import check_choice, check_count, check_positive
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ..checks import check_count, check_number, check_positive
 from ..diffusion.parameterization import combine
 from ..diffusion.prediction import Prediction
 from ..diffusion.runge_kutta import check_budget, check_progress
@@ -15,7 +16,6 @@ from .base import Noise, Predictor, Step
 from .euler_ancestral import Ancestral
 from .levels import as_clean, level, level_at
 from .moves import ancestral, implied_noise, level_before, move
-from .options import check_count, check_number, check_positive
 
 _EARLIEST = -7.0  # lambda: from alpha = 0 to here, a step of Euler errs by exp(-14), 1e-6
 

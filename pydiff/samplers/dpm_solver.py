@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..checks import check_choice, check_count, check_flag, check_number
 from .base import Noise, Predictor, Sampler, Step
 from .exponential import Interval, interval
 from .history import History, Point, explained, integrate, value
 from .levels import Level, level
-from .options import check_choice, check_count, check_flag, check_number
 
 _FEW = 15  # steps: below, lower_order_final acts
 

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..checks import check_number
 from .dpm_solver import Multistep, Ordered, UpToThree
 from .exponential import Interval
-from .options import check_number
 
 _PAPER = "Lu et al. 2022, DPM-Solver++, arXiv 2211.01095, "
 

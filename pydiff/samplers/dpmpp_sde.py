@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..checks import check_flag
 from ..diffusion.prediction import Prediction
 from .base import Noise, Predictor, Step
 from .euler_ancestral import Ancestral
 from .levels import Level, level
 from .moves import ancestral, midpoint
-from .options import check_flag
 
 Terms = tuple[tuple[float, np.ndarray], ...]  # a sum of standard normal arrays, each with a factor
 

@@ -9,11 +9,11 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from ..checks import check_choice, check_count, check_flag, check_number
 from .base import Noise, Predictor, Sampler, Step
 from .exponential import Interval, interval
 from .history import Point, explained, integrate, value
 from .levels import Level, level
-from .options import check_choice, check_count, check_flag, check_number
 
 
 class _Group(NamedTuple):

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..checks import check_finite
 from ..diffusion.denoiser import Predictor, Pullback
-from ..diffusion.guidance import finite, linearize
+from ..diffusion.guidance import linearize
 from ..diffusion.noise_schedule import NoiseSchedule
 from ..diffusion.prediction import Prediction
 from .base import Noise, Step
@@ -36,7 +37,7 @@ class DPS(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "scale", finite("scale", self.scale))
+        object.__setattr__(self, "scale", check_finite("scale", self.scale))
 
     @property
     def stochastic(self) -> bool:

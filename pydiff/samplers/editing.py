@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..checks import is_number
 from ..diffusion.noise_schedule import as_float
 from ..errors import ConfigError, ShapeError
 from .base import Predictor, Sampler
@@ -113,8 +114,7 @@ def _shortened(
     grid: Sequence[float] | np.ndarray | None,
 ) -> list[Any]:
     """The last part of the grid."""
-    good = isinstance(strength, (int, float)) and not isinstance(strength, bool)
-    if not good or not 0.0 < strength <= 1.0:
+    if not is_number(strength) or not 0.0 < strength <= 1.0:
         raise ConfigError(f"strength = {strength!r}; allowed: a number in (0, 1]")
     times = make_grid(denoiser.schedule, steps, spacing, grid)
     kept = math.floor(strength * (len(times) - 1))

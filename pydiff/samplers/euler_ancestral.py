@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..checks import check_number
 from .base import Noise, Predictor, Sampler, Step
 from .levels import level
 from .moves import ancestral, move
-from .options import check_number
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import check_count, check_number
 from ..diffusion.noise_schedule import NoiseSchedule
 from ..errors import ConfigError
 from . import level_spacing
 from .level_spacing import Levels
-from .options import check_number
 
 Spacing = Callable[[NoiseSchedule, int], "Sequence[float] | np.ndarray"]
 
@@ -239,15 +239,14 @@ def make_grid(
 
 
 def _spaced(schedule: NoiseSchedule, steps: Any, spacing: str | Spacing) -> np.ndarray:
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise ConfigError(f"steps = {steps!r}; allowed: an integer >= 1")
+    steps = check_count("steps", steps)
     if isinstance(spacing, str):
         if spacing not in GRIDS:
             raise ConfigError(f"spacing = {spacing!r}; known: {', '.join(GRIDS)}, or a callable")
         spacing = GRIDS[spacing]
     elif not callable(spacing):
         raise ConfigError(f"spacing must be a name or a callable, got {type(spacing).__name__}")
-    return _array("spacing", spacing(schedule, int(steps)))
+    return _array("spacing", spacing(schedule, steps))
 
 
 def _array(name: str, times: Any) -> np.ndarray:

@@ -8,12 +8,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..checks import check_flag
 from ..diffusion.parameterization import combine
 from .base import Noise, Predictor, Sampler, Step
 from .history import explained
 from .levels import level
 from .moves import implied_noise
-from .options import check_flag
 
 # For steps of one size, newest value first: 1, 2, 3 and 4 values.
 ADAMS_BASHFORTH = (

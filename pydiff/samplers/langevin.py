@@ -9,12 +9,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ..checks import check_count, check_flag, check_positive
 from ..diffusion.parameterization import combine
 from ..diffusion.prediction import Prediction
 from .base import Noise, Predictor, Sampler, Step
 from .levels import Level, level
 from .moves import carried, move
-from .options import check_count, check_flag, check_positive
 
 
 @dataclass(frozen=True)

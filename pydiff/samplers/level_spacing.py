@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..checks import check_number, check_positive
 from ..errors import ConfigError
-from .options import check_number, check_positive
 
 Levels = Callable[[float, float, int], np.ndarray]
 

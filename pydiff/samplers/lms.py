@@ -8,13 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..checks import check_count
 from ..diffusion.parameterization import combine
 from .base import Noise, Predictor, Sampler, Step
 from .exponential import weights
 from .history import History, explained
 from .levels import level
 from .moves import implied_noise, move
-from .options import check_count
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, random
+from ..checks import is_integer
 from ..diffusion.denoiser import Pullback
 from ..diffusion.guidance import linearize
 from ..diffusion.noise_schedule import NOISY_ENOUGH, NoiseSchedule, as_float
@@ -177,7 +178,7 @@ def _initial(
     if shape is None:
         raise ConfigError("pass shape = (N, ...), or the array to start from as x_init")
     wanted = tuple(shape)
-    if not wanted or not all(isinstance(n, (int, np.integer)) and n > 0 for n in wanted):
+    if not wanted or not all(is_integer(n) and n > 0 for n in wanted):
         raise ShapeError(f"shape = {wanted}; it must be (N, ...), positive integers")
     snr = math.exp(min(schedule.log_snr(t), 700.0))
     if snr > NOISY_ENOUGH:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ..checks import check_count, check_positive
 from ..diffusion.parameterization import combine
 from ..diffusion.runge_kutta import (
     EVALUATIONS,
@@ -20,7 +21,6 @@ from ..diffusion.runge_kutta import (
 from .base import Noise, Predictor, Sampler, Step
 from .levels import Level, as_clean, level, level_at
 from .moves import implied_noise, level_before
-from .options import check_count, check_positive
 
 
 class _State(NamedTuple):

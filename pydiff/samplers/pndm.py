@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from ..checks import check_choice, check_flag
 from ..diffusion.parameterization import combine
 from ..diffusion.prediction import Prediction
 from .base import Noise, Predictor, Sampler, Step
@@ -15,7 +16,6 @@ from .history import explained
 from .ipndm import ADAMS_BASHFORTH
 from .levels import Level, level
 from .moves import implied_noise, move
-from .options import check_choice, check_flag
 
 
 class _State(NamedTuple):

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..checks import check_choice, check_count, check_flag, check_positive
 from ..diffusion.parameterization import combine
 from ..diffusion.prediction import Prediction
 from ..errors import ConfigError
 from .base import Noise, Predictor, Sampler, Step
 from .levels import level
 from .moves import carried, implied_noise, move
-from .options import check_choice, check_count, check_flag, check_positive
 from .sde import PREDICTORS, SONG, predicted
 
 

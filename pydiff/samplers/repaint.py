@@ -8,10 +8,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ..checks import check_count
 from ..diffusion.prediction import Prediction
 from ..diffusion.process import diffuse
 from .base import Noise, Predictor, Step
-from .options import check_count
 from .replacement import Wrapper, replaced
 
 

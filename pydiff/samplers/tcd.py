@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..checks import check_number
 from ..diffusion.process import transition
 from .base import Noise, Predictor, Sampler, Step
-from .options import check_number
 
 
 @dataclass(frozen=True)

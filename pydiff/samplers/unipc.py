@@ -8,12 +8,12 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from ..checks import check_choice, check_count, check_flag
 from ..errors import ConfigError
 from .base import Noise, Predictor, Sampler, Step
 from .exponential import Interval, interval
 from .history import History, Point, explained, integrate, value
 from .levels import level
-from .options import check_choice, check_count, check_flag
 
 
 class _Last(NamedTuple):

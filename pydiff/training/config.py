@@ -7,6 +7,7 @@ import math
 from functools import partial
 from typing import Any
 
+from ..checks import is_integer, is_number
 from ..diffusion import (
     OBJECTIVES,
     PREDICTIONS,
@@ -158,13 +159,12 @@ class TrainConfig:
 
     def _check_int(self, key: str, low: int, high: int) -> None:
         value = getattr(self, key)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        if not is_integer(value) or not low <= value <= high:
             raise ConfigError(f"training config: {key} = {value!r}; an integer in [{low}, {high}]")
 
     def _check_number(self, key: str, low: float, high: float, open_above: bool = False) -> None:
         value = getattr(self, key)
-        good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not good or not math.isfinite(value) or not low <= value <= high:
+        if not is_number(value) or not math.isfinite(value) or not low <= value <= high:
             raise ConfigError(f"training config: {key} = {value!r}; a number in [{low}, {high}]")
         if open_above and value == high:
             raise ConfigError(f"training config: {key} = {value!r}; must be below {high}")

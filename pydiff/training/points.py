@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops, random
+from ..checks import check_count
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.loss_weights import edm_weights
 from ..diffusion.losses import Loss
@@ -78,9 +79,7 @@ def fit_points(
     names the step, as soon as a loss is not finite.
     """
     data = _checked(points)
-    for name, count in (("steps", steps), ("batch_size", batch_size)):
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ConfigError(f"fit_points: {name} = {count!r}; allowed: an integer >= 1")
+    steps, batch_size = check_count("steps", steps), check_count("batch_size", batch_size)
     sigma_data = float(data.std())
     network = network or MLP(data.shape[1], frequency=C_NOISE_FREQUENCY, seed=seed)
     loss = loss or edm_loss(sigma_data)
