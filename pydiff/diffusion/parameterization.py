@@ -105,7 +105,7 @@ def combine(coefficients: Sequence[Any], arrays: Sequence[np.ndarray]) -> np.nda
             numbers = [c for c in numbers if c != 0.0]
         return backend.linear_combination(numbers, arrays)
     like = arrays[0]
-    coefficients = [float(c) if np.ndim(c) == 0 else c for c in coefficients]
+    coefficients = [float(c) if np.ndim(c) == 0 else c for c in coefficients]  # also NumPy's
     terms = [
         (c, array.astype(like.dtype, casting="same_kind", copy=False))
         for c, array in zip(coefficients, arrays, strict=True)

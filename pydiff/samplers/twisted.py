@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from ..checks import check_finite
+from ..checks import check_number
 from ..diffusion.conditioning import Observation, PiGDM
 from ..diffusion.guidance import linearize
 from ..diffusion.operators import inner_products
@@ -63,8 +63,7 @@ class TwistedSMC(Sampler):
             raise ShapeError(
                 f"y has shape {self.observation.y.shape}; particles share one (1, ...)"
             )
-        if not 0.0 <= check_finite("ess_threshold", self.ess_threshold) <= 1.0:
-            raise ConfigError(f"ess_threshold = {self.ess_threshold}; allowed: a number in [0, 1]")
+        check_number("ess_threshold", self.ess_threshold, high=1.0)
         if self.variance not in ("fixed_small", "fixed_large"):
             raise ConfigError(f"variance = {self.variance!r}; allowed: fixed_small, fixed_large")
 
