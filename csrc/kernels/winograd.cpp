@@ -234,12 +234,12 @@ struct Work {
   int64_t size() const { return points * (v_step + m_step); }
 };
 
-// Tiles per block. Many tiles: blocks of about 28, whose V and M the second-level cache holds, each
-// made from beginning to end by one thread. Few: all threads make V, then the products by points,
-// then y, so that U passes through the caches once. Few and small: each thread makes all of V for
-// itself, and from it some channels of y; a tenth more work at 64 channels, but no thread waits for
-// what another wrote. 16x16 with 64 channels on two threads: 16.3 us and not 15.5, but where the
-// host has put the cores far apart 24 and not 31; 28 on one thread.
+// Tiles per block. Many tiles, by blocks: of about 28, whose V and M the second-level cache holds,
+// each made from beginning to end by one thread. Few, by points: all threads make V, then the
+// products, then y, so that U passes through the caches once. Few and small, by channels: each
+// thread makes all of V for itself, and from it some channels of y; a tenth more work at 64
+// channels, but no thread waits for what another wrote. 16x16 with 64 channels on two threads: 16.3
+// us and not 15.5, but where the host has put the cores far apart 24 and not 31; 28 on one thread.
 constexpr int64_t kBlock = 28, kFew = 48, kMost = 256;
 constexpr size_t kNear = 512 << 10, kSmall = 4 * kNear;
 
@@ -254,70 +254,99 @@ Conv2dArgs<T> outputs(Conv2dArgs<T> a, int64_t first, int64_t count) {
   return a;
 }
 
-// y = scale (x * weight + bias + add + residual) with u from pack_points
+// y = scale (x * weight + bias + add + residual) with u from pack_points, in three ways
 template <class T, int m>
-void forward(const Conv2dArgs<T>& a, const T* u) {
-  constexpr int points = Tiles<T, m>::points;
-  const Tiles<T, m> g(a);
-  const int64_t total = g.count(), u_step = packed_step<T>(a.ci, a.co), threads = num_threads();
-  const int64_t channels = panels<T>(a.co);  // in panels
-  const size_t u_bytes = points * u_step * sizeof(T);
-  const bool few = total < kFew && u_bytes > kNear;
-  const bool small = few && u_bytes <= kSmall && channels >= threads &&
-                     points * total * padded<T>(a.ci) * sizeof(T) <= kNear;
-  const int64_t whole = most(least(4, total / 8), total / kBlock / 4 * 4);
-  const int64_t tasks = few ? 1 : most(1, whole);
-  const int64_t block = ceil_div(total, tasks);
-  const Work<T, m> work(a, block);
-  const int64_t each = work.size(), zeros_size = padded<T>(a.ci);
-  const int64_t size = zeros_size + (few && !small ? 1 : threads) * each;
-  const Scratch scratch(checked_bytes(size, sizeof(T)));
-  T *const zeros = scratch.template as<T>(), *const blocks = zeros + zeros_size;
-  fill_zero(a.ci, zeros);
-  const auto multiply = [&](int64_t e, int64_t rows, int64_t co, const T* v, const T* from, T* to) {
-    product<T, false>(
-        rows, co, a.ci,
-        [&](int64_t i, int64_t) -> View<T> { return {v + e * work.v_step + i, work.ldv}; },
-        Packed<T>{from + e * u_step, a.ci}, to + e * work.m_step, work.ldm, false,
-        static_cast<const T*>(nullptr));
-  };
-  if (few && !small) {
-    T *const v = blocks, *const to = v + points * work.v_step;
+class Forward {
+ public:
+  // In blocks of so many tiles; `works` of them are in the making at a time.
+  Forward(const Conv2dArgs<T>& a, const T* u, int64_t block, int64_t works)
+      : a_(a),
+        u_(u),
+        u_step_(packed_step<T>(a.ci, a.co)),
+        block_(block),
+        work_(a, block),
+        scratch_(checked_bytes(padded<T>(a.ci) + works * work_.size(), sizeof(T))),
+        zeros_(scratch_.template as<T>()),
+        blocks_(zeros_ + padded<T>(a.ci)) {
+    fill_zero(a.ci, zeros_);
+  }
+
+  void by_blocks() const {
+    const int64_t total = Tiles<T, m>(a_).count();
+    parallel_for(ceil_div(total, block_), [&](int64_t task, int thread) {
+      make(a_, u_, task * block_, least(block_, total - task * block_), thread);
+    });
+  }
+
+  void by_points() const {
+    const Tiles<T, m> g(a_);
+    const int64_t total = g.count();
+    T *const v = blocks_, *const to = v + points * work_.v_step;
     parallel_for(total, [&](int64_t r, int) {
-      transform_input(g, r, zeros, v + r * work.ldv, work.v_step);
+      transform_input(g, r, zeros_, v + r * work_.ldv, work_.v_step);
     });
     // Three points in a row: the product fetches ahead what lies behind its own u[e].
     parallel_for(ceil_div(points, 3), [&](int64_t task, int) {
       for (int64_t e = 3 * task; e < least(3 * task + 3, points); ++e)
-        multiply(e, total, a.co, v, u, to);
+        multiply(e, total, a_.co, v, u_, to);
     });
     parallel_for(total,
-                 [&](int64_t r, int) { transform_output(g, r, to + r * work.ldm, work.m_step); });
-    return;
+                 [&](int64_t r, int) { transform_output(g, r, to + r * work_.ldm, work_.m_step); });
   }
-  // Tiles [first, first + rows) of some channels, with their u, from beginning to end
-  const auto make = [&](const Conv2dArgs<T>& part, const T* from, int64_t first, int64_t rows,
-                        int thread) {
-    const Tiles<T, m> tiles(part);
-    T *const v = blocks + thread * each, *const to = v + points * work.v_step;
-    for (int64_t r = 0; r < rows; ++r)
-      transform_input(tiles, first + r, zeros, v + r * work.ldv, work.v_step);
-    for (int64_t e = 0; e < points; ++e) multiply(e, rows, part.co, v, from, to);
-    for (int64_t r = 0; r < rows; ++r)
-      transform_output(tiles, first + r, to + r * work.ldm, work.m_step);
-  };
-  if (!small) {
-    parallel_for(ceil_div(total, block), [&](int64_t task, int thread) {
-      make(a, u, task * block, least(block, total - task * block), thread);
-    });
-    return;
-  }
-  parallel_for(threads, [&](int64_t task, int thread) {
+
+  void by_channels(int64_t threads) const {
     constexpr int64_t cols = Tile<T>::cols;
-    const int64_t first = channels * task / threads, end = channels * (task + 1) / threads;
-    const auto part = outputs(a, first * cols, least(end * cols, a.co) - first * cols);
-    make(part, u + first * cols * a.ci, 0, total, thread);
-  });
+    const int64_t all = panels<T>(a_.co);
+    parallel_for(threads, [&](int64_t task, int thread) {
+      const int64_t first = all * task / threads * cols, end = all * (task + 1) / threads * cols;
+      const auto part = outputs(a_, first, least(end, a_.co) - first);
+      make(part, u_ + first * a_.ci, 0, block_, thread);
+    });
+  }
+
+ private:
+  static constexpr int points = Tiles<T, m>::points;
+
+  void multiply(int64_t e, int64_t rows, int64_t co, const T* v, const T* u, T* to) const {
+    const T* const from = v + e * work_.v_step;
+    const int64_t ld = work_.ldv;
+    product<T, false>(
+        rows, co, a_.ci, [=](int64_t i, int64_t) -> View<T> { return {from + i, ld}; },
+        Packed<T>{u + e * u_step_, a_.ci}, to + e * work_.m_step, work_.ldm, false,
+        static_cast<const T*>(nullptr));
+  }
+
+  // Tiles [first, first + rows) of some channels, with their u, from beginning to end
+  void make(const Conv2dArgs<T>& part, const T* u, int64_t first, int64_t rows, int thread) const {
+    const Tiles<T, m> g(part);
+    T *const v = blocks_ + thread * work_.size(), *const to = v + points * work_.v_step;
+    for (int64_t r = 0; r < rows; ++r)
+      transform_input(g, first + r, zeros_, v + r * work_.ldv, work_.v_step);
+    for (int64_t e = 0; e < points; ++e) multiply(e, rows, part.co, v, u, to);
+    for (int64_t r = 0; r < rows; ++r)
+      transform_output(g, first + r, to + r * work_.ldm, work_.m_step);
+  }
+
+  const Conv2dArgs<T>& a_;
+  const T* const u_;
+  const int64_t u_step_, block_;
+  const Work<T, m> work_;
+  const Scratch scratch_;
+  T *const zeros_, *const blocks_;
+};
+
+template <class T, int m>
+void forward(const Conv2dArgs<T>& a, const T* u) {
+  const int64_t total = Tiles<T, m>(a).count(), threads = num_threads();
+  const size_t each = Tiles<T, m>::points * sizeof(T);
+  const size_t u_bytes = each * packed_step<T>(a.ci, a.co),
+               v_bytes = each * total * padded<T>(a.ci);
+  const bool few = total < kFew && u_bytes > kNear;
+  if (few && u_bytes <= kSmall && v_bytes <= kNear && panels<T>(a.co) >= threads)
+    return Forward<T, m>(a, u, total, threads).by_channels(threads);
+  if (few) return Forward<T, m>(a, u, total, 1).by_points();
+  const int64_t whole = most(least(4, total / 8), total / kBlock / 4 * 4);
+  Forward<T, m>(a, u, ceil_div(total, most(1, whole)), threads).by_blocks();
 }
 
 // weight (3, 3, ci, co) = its gradient, given x and y (= dy). Tiles come in blocks of kMost, whose
