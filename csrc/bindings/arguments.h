@@ -133,6 +133,27 @@ inline void expect(const char* op, bool condition, const char* message) {
   if (!condition) fail_value(op, message);
 }
 
+// The data of an array of that size, or null for None
+template <class T>
+T* optional(const char* op, const char* name, py::handle object, int64_t size) {
+  if (object.is_none()) return nullptr;
+  const auto array = input<T>(op, name, object);
+  expect_size(op, array, size);
+  return array.data;
+}
+template <class T>
+T* optional_output(const char* op, const char* name, py::handle object, int64_t size) {
+  if (object.is_none()) return nullptr;
+  const auto array = output<T>(op, name, object);
+  expect_size(op, array, size);
+  return array.data;
+}
+
+inline Activation activation(const char* op, int act) {
+  expect(op, act == kNone || act == kSilu, "act must be 0 (none) or 1 (silu)");
+  return static_cast<Activation>(act);
+}
+
 // The product of sizes, which must be non-negative and fit 64 bits.
 int64_t checked_product(const char* op, std::initializer_list<int64_t> sizes);
 
@@ -179,7 +200,8 @@ void run(const Kernel<Args>& kernel, const Args<T>& args) {
 
 void bind_elementwise(py::module_& m);
 void bind_array_kernels(py::module_& m);
-void bind_layers(py::module_& m);
+void bind_products(py::module_& m);
+void bind_norms(py::module_& m);
 void bind_plan(py::module_& m);
 void bind_memory(py::module_& m);
 void bind_optim(py::module_& m);

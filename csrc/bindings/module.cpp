@@ -127,7 +127,8 @@ PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
   m.doc() = "Native kernels of pydiff. pydiff.backend is the checked way to call them.";
   bind_elementwise(m);
   bind_array_kernels(m);
-  bind_layers(m);
+  bind_products(m);
+  bind_norms(m);
   bind_plan(m);
   bind_memory(m);
   bind_optim(m);

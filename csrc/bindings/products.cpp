@@ -1,4 +1,4 @@
-// Matrix product, convolution, normalisation and attention.
+// Matrix product, convolution and attention.
 #include <algorithm>
 #include <cmath>
 
@@ -13,21 +13,6 @@ template <class T>
 constexpr int64_t kPackedColumns = 128 / static_cast<int64_t>(sizeof(T));
 
 constexpr int64_t kMaxExtent = int64_t{1} << 31;  // of an axis, a stride or a padding
-
-template <class T>
-T* optional(const char* op, const char* name, py::handle object, int64_t size) {
-  if (object.is_none()) return nullptr;
-  const auto array = input<T>(op, name, object);
-  expect_size(op, array, size);
-  return array.data;
-}
-template <class T>
-T* optional_output(const char* op, const char* name, py::handle object, int64_t size) {
-  if (object.is_none()) return nullptr;
-  const auto array = output<T>(op, name, object);
-  expect_size(op, array, size);
-  return array.data;
-}
 
 // The memory of a packed weight, of the size that conv2d_pack fills; null for None
 template <class T>
@@ -46,11 +31,6 @@ void take_residual(const char* op, py::handle object, const Array<T>& like, Args
   const auto residual = input_rows<T>(op, "residual", object);
   expect_same_shape(op, residual, like);
   args->residual = residual.data, args->ld_residual = row_stride(op, residual);
-}
-
-Activation activation(const char* op, int act) {
-  expect(op, act == kNone || act == kSilu, "act must be 0 (none) or 1 (silu)");
-  return static_cast<Activation>(act);
 }
 
 // a (1 or batch, m, k), b (1 or batch, k, n), either transposed; c (batch, m, n)
@@ -215,131 +195,6 @@ int conv2d_algorithm(int64_t ho, int64_t wo, int64_t ci, int64_t co, int64_t kh,
   return choose_conv(ho, wo, ci, co, kh, kw, stride_h, stride_w);
 }
 
-// x (n, ..., c) seen as (n, s, c)
-struct Channels {
-  int64_t n, s, c;
-};
-
-template <class T>
-Channels channels_of(const char* op, const Array<T>& x, int64_t groups) {
-  expect(op, x.ndim >= 2, "x needs at least two axes");
-  const int64_t n = x.shape[0], c = x.shape[x.ndim - 1];
-  int64_t s = 1;
-  for (int i = 1; i < x.ndim - 1; ++i) s = checked_product(op, {s, x.shape[i]});
-  expect(op, groups >= 1 && c % groups == 0, "groups must divide the channels");
-  return {n, s, c};
-}
-
-void group_norm(py::handle x_, py::handle weight_, py::handle bias_, py::handle y_,
-                py::handle mean_, py::handle rstd_, int64_t groups, double eps, int act) {
-  const char* op = "group_norm";
-  with_dtype(op, "x", x_, [&](auto tag) {
-    using T = decltype(tag);
-    const auto x = input_rows<T>(op, "x", x_), y = output_rows<T>(op, "y", y_);
-    const auto [n, s, c] = channels_of(op, x, groups);
-    expect_same_shape(op, y, x);
-    const int64_t statistics = checked_product(op, {n, groups});
-    T* mean = optional_output<T>(op, "mean", mean_, statistics);
-    T* rstd = optional_output<T>(op, "rstd", rstd_, statistics);
-    const T* weight = optional<T>(op, "weight", weight_, c);
-    const T* bias = optional<T>(op, "bias", bias_, c);
-    const Activation f = activation(op, act);
-    if (x.size == 0) {
-      if (mean != nullptr) std::fill_n(mean, statistics, T(0));
-      if (rstd != nullptr) std::fill_n(rstd, statistics, T(0));
-      return;
-    }
-    run(table().group_norm, GroupNormArgs<T>{x.data, weight, bias, y.data, mean, rstd, n, s, c,
-                                             groups, row_stride(op, x), row_stride(op, y), eps, f});
-  });
-}
-
-void group_norm_backward(py::handle dy_, py::handle x_, py::handle weight_, py::handle bias_,
-                         py::handle mean_, py::handle rstd_, py::handle dx_, py::handle dweight_,
-                         py::handle dbias_, int64_t groups, int act) {
-  const char* op = "group_norm_backward";
-  with_dtype(op, "dy", dy_, [&](auto tag) {
-    using T = decltype(tag);
-    const auto dy = input<T>(op, "dy", dy_), x = input<T>(op, "x", x_);
-    const auto mean = input<T>(op, "mean", mean_), rstd = input<T>(op, "rstd", rstd_);
-    const auto dx = output<T>(op, "dx", dx_);
-    const auto [n, s, c] = channels_of(op, x, groups);
-    expect_same_shape(op, dy, x);
-    expect_same_shape(op, dx, x);
-    expect_shape(op, mean, {n, groups});
-    expect_shape(op, rstd, {n, groups});
-    const T* weight = optional<T>(op, "weight", weight_, c);
-    const T* bias = optional<T>(op, "bias", bias_, c);
-    T* dweight = optional_output<T>(op, "dweight", dweight_, c);
-    T* dbias = optional_output<T>(op, "dbias", dbias_, c);
-    expect(op, (dweight == nullptr) == (weight == nullptr) && !dweight == !dbias,
-           "dweight and dbias belong to weight");
-    const Activation f = activation(op, act);
-    if (x.size == 0) {
-      if (dweight != nullptr) std::fill_n(dweight, c, T(0));
-      if (dbias != nullptr) std::fill_n(dbias, c, T(0));
-      return;
-    }
-    run(table().group_norm_backward,
-        GroupNormBackwardArgs<T>{dy.data, x.data, weight, bias, mean.data, rstd.data, dx.data,
-                                 dweight, dbias, n, s, c, groups, f});
-  });
-}
-
-template <class T>
-int64_t last_axis(const char* op, const Array<T>& x) {
-  expect(op, x.ndim >= 1, "x needs at least one axis");
-  return x.shape[x.ndim - 1];
-}
-
-void layer_norm(py::handle x_, py::handle weight_, py::handle bias_, py::handle y_,
-                py::handle mean_, py::handle rstd_, double eps) {
-  const char* op = "layer_norm";
-  with_dtype(op, "x", x_, [&](auto tag) {
-    using T = decltype(tag);
-    const auto x = input<T>(op, "x", x_);
-    const auto y = output<T>(op, "y", y_);
-    const int64_t c = last_axis(op, x), rows = c > 0 ? x.size / c : 0;
-    expect_same_shape(op, y, x);
-    const T* weight = optional<T>(op, "weight", weight_, c);
-    const T* bias = optional<T>(op, "bias", bias_, c);
-    if (x.size == 0) return;
-    T* mean = optional_output<T>(op, "mean", mean_, rows);
-    T* rstd = optional_output<T>(op, "rstd", rstd_, rows);
-    run(table().layer_norm,
-        LayerNormArgs<T>{x.data, weight, bias, y.data, mean, rstd, rows, c, eps});
-  });
-}
-
-void layer_norm_backward(py::handle dy_, py::handle x_, py::handle weight_, py::handle mean_,
-                         py::handle rstd_, py::handle dx_, py::handle dweight_, py::handle dbias_) {
-  const char* op = "layer_norm_backward";
-  with_dtype(op, "dy", dy_, [&](auto tag) {
-    using T = decltype(tag);
-    const auto dy = input<T>(op, "dy", dy_), x = input<T>(op, "x", x_);
-    const auto mean = input<T>(op, "mean", mean_), rstd = input<T>(op, "rstd", rstd_);
-    const auto dx = output<T>(op, "dx", dx_);
-    const int64_t c = last_axis(op, x), rows = c > 0 ? x.size / c : 0;
-    expect_same_shape(op, dy, x);
-    expect_same_shape(op, dx, x);
-    const T* weight = optional<T>(op, "weight", weight_, c);
-    T* dweight = optional_output<T>(op, "dweight", dweight_, c);
-    T* dbias = optional_output<T>(op, "dbias", dbias_, c);
-    expect(op, (dweight == nullptr) == (weight == nullptr) && !dweight == !dbias,
-           "dweight and dbias belong to weight");
-    if (x.size == 0) {
-      if (dweight != nullptr) std::fill_n(dweight, c, T(0));
-      if (dbias != nullptr) std::fill_n(dbias, c, T(0));
-      return;
-    }
-    expect_size(op, mean, rows);
-    expect_size(op, rstd, rows);
-    run(table().layer_norm_backward,
-        LayerNormBackwardArgs<T>{dy.data, x.data, weight, mean.data, rstd.data, dx.data, dweight,
-                                 dbias, rows, c});
-  });
-}
-
 // q (n, tq, c), k and v (n, tk, c)
 struct Heads {
   int64_t n, tq, tk, heads, d;
@@ -411,7 +266,7 @@ void attention_backward(py::handle dy_, py::handle q_, py::handle k_, py::handle
 
 }  // namespace
 
-void bind_layers(py::module_& m) {
+void bind_products(py::module_& m) {
   using py::arg;
   const py::object none = py::none();
   m.def("matmul", &matmul, arg("a"), arg("b"), arg("bias"), arg("c"), arg("transpose_a"),
@@ -429,15 +284,6 @@ void bind_layers(py::module_& m) {
         arg("algorithm"), arg("itemsize") = 4);
   m.def("conv2d_algorithm", &conv2d_algorithm, arg("ho"), arg("wo"), arg("ci"), arg("co"),
         arg("kh"), arg("kw"), arg("stride_h"), arg("stride_w"));
-  m.def("group_norm", &group_norm, arg("x"), arg("weight"), arg("bias"), arg("y"), arg("mean"),
-        arg("rstd"), arg("groups"), arg("eps"), arg("act"));
-  m.def("group_norm_backward", &group_norm_backward, arg("dy"), arg("x"), arg("weight"),
-        arg("bias"), arg("mean"), arg("rstd"), arg("dx"), arg("dweight"), arg("dbias"),
-        arg("groups"), arg("act"));
-  m.def("layer_norm", &layer_norm, arg("x"), arg("weight"), arg("bias"), arg("y"), arg("mean"),
-        arg("rstd"), arg("eps"));
-  m.def("layer_norm_backward", &layer_norm_backward, arg("dy"), arg("x"), arg("weight"),
-        arg("mean"), arg("rstd"), arg("dx"), arg("dweight"), arg("dbias"));
   m.def("attention", &attention, arg("q"), arg("k"), arg("v"), arg("o"), arg("lse"), arg("heads"),
         arg("scale"));
   m.def("attention_backward", &attention_backward, arg("dy"), arg("q"), arg("k"), arg("v"),
