@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -210,6 +211,7 @@ def _halves(
     return output[..., :channels], output[..., channels:], steps
 
 
+@lru_cache(8)  # it takes 2 ms for 1000 timesteps, and training asks in each step
 def _steps(schedule: NoiseSchedule) -> Chain:
     if not isinstance(schedule, DiscreteSchedule):
         raise ConfigError("the hybrid and vlb objectives are for discrete schedules")
