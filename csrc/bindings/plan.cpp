@@ -55,22 +55,28 @@ class BoundPlan {
 
   // arrays: one for each external, the last one is written
   void run(const py::list& arrays, const py::object& seconds) const {
-    expect("plan", arrays.size() == externals_.size(), "wrong number of arrays");
-    std::vector<void*> data(externals_.size());
-    for (size_t i = 0; i < data.size(); ++i) data[i] = checked(arrays, i);
+    const std::vector<void*> data = checked(arrays);
     double* times = nullptr;
     if (!seconds.is_none()) {
       const auto array = output<double>("plan", "seconds", seconds);
       expect_size("plan", array, plan_.size());
       times = array.data;
     }
-    bool cancelled;
-    {
-      const KernelCall call;
-      plan_.run(data.data(), times);
-      cancelled = call.cancelled();
-    }
-    if (cancelled) throw py::error_already_set();
+    call([&] { plan_.run(data.data(), times); });
+  }
+
+  // The same in `count` parts side by side, each by the plan `part`. steps: the bytes from one
+  // part's share of an array to the next part's; 0 where all take the same.
+  void run_parts(const py::list& arrays, const BoundPlan& part, int64_t count,
+                 const std::vector<int64_t>& steps) const {
+    const std::vector<void*> data = checked(arrays);
+    expect("plan", count >= 1 && count <= 1024 && fits(part, count, steps),
+           "the parts do not make up the whole");
+    std::vector<std::vector<void*>> shares(count, data);
+    for (int64_t k = 0; k < count; ++k)
+      for (size_t i = 0; i < data.size(); ++i)
+        shares[k][i] = static_cast<char*>(data[i]) + k * steps[i];
+    call([&] { part.plan_.run_all(shares); });
   }
   int64_t size() const { return plan_.size(); }
 
@@ -95,6 +101,34 @@ class BoundPlan {
     std::vector<int64_t> result;
     for (const External& external : externals) result.push_back(external.bytes);
     return result;
+  }
+
+  template <class F>
+  static void call(const F& body) {
+    bool cancelled;
+    {
+      const KernelCall call;
+      body();
+      cancelled = call.cancelled();
+    }
+    if (cancelled) throw py::error_already_set();
+  }
+
+  bool fits(const BoundPlan& part, int64_t count, const std::vector<int64_t>& steps) const {
+    bool good = steps.size() == externals_.size() && part.externals_.size() == externals_.size();
+    for (size_t i = 0; good && i < steps.size(); ++i) {
+      const External &own = externals_[i], &its = part.externals_[i];
+      good = its.dtype == own.dtype && its.rows == own.rows && steps[i] >= 0 &&
+             steps[i] <= own.bytes && (count - 1) * steps[i] + its.bytes <= own.bytes;
+    }
+    return good;
+  }
+
+  std::vector<void*> checked(const py::list& arrays) const {
+    expect("plan", arrays.size() == externals_.size(), "wrong number of arrays");
+    std::vector<void*> data(externals_.size());
+    for (size_t i = 0; i < data.size(); ++i) data[i] = checked(arrays, i);
+    return data;
   }
 
   void* checked(const py::list& arrays, size_t i) const {
@@ -130,6 +164,8 @@ void bind_plan(py::module_& m) {
            arg("recording"), arg("relocations"), arg("arena_bytes"), arg("externals"), arg("rows"),
            arg("keep"))
       .def("run", &BoundPlan::run, arg("arrays"), arg("seconds") = py::none())
+      .def("run_parts", &BoundPlan::run_parts, arg("arrays"), arg("part"), arg("count"),
+           arg("steps"))
       .def("__len__", &BoundPlan::size);
 }
 

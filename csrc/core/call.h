@@ -1,6 +1,7 @@
 // One kernel call from outside: it fixes the number of threads until it ends, so that scratch sized
 // by num_threads() stays large enough, and can be cancelled.
 #pragma once
+#include <atomic>
 
 namespace pydiff {
 
@@ -14,7 +15,7 @@ class Call {
 
   static Call* current();  // of this thread, or null
   int threads() const { return threads_; }
-  bool cancelled() const { return cancelled_; }
+  bool cancelled() const { return cancelled_; }  // any thread may ask
   bool should_stop();  // polls, at most every 20 ms; once true, it stays true
 
  private:
@@ -22,7 +23,7 @@ class Call {
   void* context_;
   Call* outer_;
   int threads_;
-  bool cancelled_ = false;
+  std::atomic<bool> cancelled_{false};
   long long next_poll_ns_;
 };
 

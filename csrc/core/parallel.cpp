@@ -130,7 +130,7 @@ class Pool {
     state_.store(generation << kRoomBits | room, std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_seq_cst) > 0) wake();
     work(job, 0);
-    leave(room);
+    leave(room, job.call);
     return true;
   }
 
@@ -148,15 +148,19 @@ class Pool {
     start_.notify_all();
   }
 
-  // Closes the job to newcomers and waits for its helpers.
-  void leave(uint64_t room) {
+  // Closes the job to newcomers and waits for its helpers, who may have long tasks: so it polls.
+  void leave(uint64_t room, Call* call) {
     const uint64_t closed = ~((uint64_t{1} << kRoomBits) - 1);
     const uint64_t joined = room - room_of(state_.fetch_and(closed, std::memory_order_acq_rel));
     const auto all_ended = [&] { return ended_.load(std::memory_order_seq_cst) == joined; };
     if (joined == 0 || spin_until(all_ended)) return;
     std::unique_lock<std::mutex> lock(mutex_);
     caller_sleeps_.store(true, std::memory_order_seq_cst);
-    done_.wait(lock, all_ended);
+    while (!done_.wait_for(lock, std::chrono::milliseconds(20), all_ended)) {
+      lock.unlock();
+      if (call != nullptr) call->should_stop();
+      lock.lock();
+    }
     caller_sleeps_.store(false, std::memory_order_relaxed);
   }
 

@@ -1,5 +1,6 @@
 #include "plan/plan.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <new>
@@ -77,6 +78,22 @@ void Plan::run(void* const* externals, double* seconds) const {
     instructions_[i].call(instructions_[i].kernel, words + instructions_[i].args);
     if (seconds != nullptr) seconds[i] = now() - begin;
   }
+}
+
+void Plan::run_all(const std::vector<std::vector<void*>>& externals) const {
+  std::atomic<bool> failed{false};
+  Call* const outer = Call::current();
+  const auto stopped = [](void* call) { return static_cast<const Call*>(call)->cancelled(); };
+  parallel_for(static_cast<int64_t>(externals.size()), [&](int64_t i, int thread) {
+    try {
+      if (thread == 0 || outer == nullptr) return run(externals[i].data(), nullptr);
+      const Call helper(stopped, outer);
+      run(externals[i].data(), nullptr);
+    } catch (const std::bad_alloc&) {
+      failed = true;
+    }
+  });
+  if (failed) throw std::bad_alloc();
 }
 
 }  // namespace pydiff

@@ -27,6 +27,10 @@ class Plan {
   // array i lies this time. seconds: (size(),) how long each call took, or null. The arena comes
   // from the pool, which keeps it: a steady run allocates nothing. Throws std::bad_alloc.
   void run(void* const* externals, double* seconds) const;
+
+  // `run` for several sets of externals side by side, each on one thread: each keeps its own
+  // memory in its own cache, and waits for nobody.
+  void run_all(const std::vector<std::vector<void*>>& externals) const;
   int64_t size() const { return static_cast<int64_t>(instructions_.size()); }
 
  private:

@@ -75,6 +75,7 @@ class Module:
     """Base of layers and networks: assign parameters and modules, define `forward`."""
 
     training: bool = True
+    independent_images: ClassVar[bool] = False  # nothing mixes them: plans may cut a batch
     old_names: ClassVar[Mapping[str, str]] = {}  # old name of a child in files -> its name now
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -36,6 +36,8 @@ class UNet2D(Module):
     weights; None leaves them empty for loading. Raises ConfigError naming key, value and what is
     allowed, also above `max_params` parameters, before anything is allocated.
     """
+
+    independent_images: ClassVar[bool] = True
 
     def __init__(self, *, seed: int | None = 0, max_params: int = 1 << 31, **config: Any) -> None:
         self.config = checked_config(config)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from .. import config
 from ..errors import ConfigError
 from .graph import Array
 from .inputs import Signature
-from .program import Instruction, Program, Timing, table
+from .program import Instruction, Parts, Program, Timing, table
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -20,6 +21,8 @@ class Plan:
 
     plan(x, t, **inputs) -> ndarray. The same kernels as the model's in one native call: no Python
     between them, memory planned beforehand, other Python threads run meanwhile, Ctrl-C ends it.
+    A large batch of a network whose images are independent is cut into one share for each of the
+    threads that were set when it was compiled; the bits are those of the whole.
     Immutable: any number of threads may share one. `print(plan)` shows its instructions.
     """
 
@@ -28,6 +31,7 @@ class Plan:
     _rebuild: Callable[[int], Plan]  # for another batch size
     output_shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    _parts: Parts | None = None
 
     def __call__(self, x: Any, t: Any, **inputs: Any) -> np.ndarray:
         """The model's output for x, t and the keyword inputs that it was compiled with.
@@ -40,7 +44,11 @@ class Plan:
 
     def _run(self, arrays: list[Array], seconds: Array | None) -> np.ndarray:
         output = np.empty(self.output_shape, self.dtype)
-        self._program.native.run([*arrays, output], seconds)
+        native, parts = self._program.native, self._parts
+        if parts is None or seconds is not None or parts.count != config.num_threads():
+            native.run([*arrays, output], seconds)
+        else:
+            native.run_parts([*arrays, output], parts.program.native, parts.count, parts.steps)
         return output
 
     @property
@@ -74,7 +82,8 @@ class Plan:
     @property
     def arena_bytes(self) -> int:
         """Memory of all intermediate results, which share it by turns."""
-        return self._program.arena_bytes
+        whole, parts = self._program.arena_bytes, self._parts
+        return whole if parts is None else max(whole, parts.count * parts.program.arena_bytes)
 
     @property
     def weight_bytes(self) -> int:

@@ -38,6 +38,18 @@ class Program:
     placed: tuple[tuple[Lifetime, int], ...]  # lifetime and offset of each buffer of the arena
 
 
+@dataclass(frozen=True)
+class Parts:
+    """A batch cut into `count` shares that run side by side, one thread each.
+
+    steps: for each input and the output the bytes from one share to the next; 0 for what all share.
+    """
+
+    program: Program
+    count: int
+    steps: list[int]
+
+
 class Timing(NamedTuple):
     """How long an instruction took."""
 

@@ -8,6 +8,7 @@ import threading
 import time
 
 import numpy as np
+import pytest
 
 import pydiff
 from pydiff import ops
@@ -18,14 +19,15 @@ import numpy as np
 import pydiff
 from pydiff import ops
 
-pydiff.set_num_threads(1)
+pydiff.set_num_threads({threads})
 
 def model(x, t):
     for _ in range({calls}):
         x = ops.tanh(x)
     return x
 
-x = np.ones((1, 256, 256, 16), np.float32)
+model.independent_images = True
+x = np.ones(({images}, 256, 256, 16 // {images}), np.float32)
 plan = pydiff.compile(model, x, 1.0)
 start = time.perf_counter()
 whole = plan(x, 1.0)
@@ -42,8 +44,10 @@ assert (plan(x, 1.0) == whole).all()
 """
 
 
-def test_ctrl_c_ends_an_evaluation_and_the_next_one_works():
-    command = [sys.executable, "-c", INTERRUPT.format(calls=400)]
+@pytest.mark.parametrize("images, threads", [(1, 1), (16, 2)])  # whole, in parts
+def test_ctrl_c_ends_an_evaluation_and_the_next_one_works(images: int, threads: int):
+    text = INTERRUPT.format(calls=400, images=images, threads=threads)
+    command = [sys.executable, "-c", text]
     result = subprocess.run(command, check=True, timeout=120, capture_output=True, text=True)
     assert result.stdout.strip() == "early"
 
