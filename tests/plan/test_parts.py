@@ -1,4 +1,4 @@
-"""A batch in parts, one for each thread: the same bits as the whole, and only where that is safe."""
+"""A batch in parts, one for each thread: the bits of the whole, and only where that is safe."""
 
 from __future__ import annotations
 
