@@ -30,8 +30,12 @@ class VP(ContinuousSchedule):
     def _beta(self, t: Any) -> Any:
         return self.beta_min + t * (self.beta_max - self.beta_min)
 
+    @cached_property
+    def _half_slope(self) -> float:
+        return 0.5 * (self.beta_max - self.beta_min)
+
     def _integral(self, t: Any) -> Any:
-        return t * (self.beta_min + 0.5 * t * (self.beta_max - self.beta_min))
+        return t * (self.beta_min + t * self._half_slope)
 
     def _alpha(self, m: Any, t: Any) -> Any:
         return m.exp(-0.5 * self._integral(t))

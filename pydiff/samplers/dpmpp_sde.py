@@ -49,16 +49,18 @@ class DPMppSDE(Ancestral):
     def step(
         self, denoiser: Predictor, x: np.ndarray, t: float, t_next: float, state: Any, noise: Noise
     ) -> Step:
-        """To the middle, and from the start with what is predicted there."""
+        """To the middle, and from the start with what is predicted there. state: the last end."""
         schedule = denoiser.schedule
-        start, end = level(schedule, t), level(schedule, t_next)
+        start = state if state is not None and state.t == t else level(schedule, t)
+        end = level(schedule, t_next)
         p = denoiser.predict(x, t)
         if end.sigma == 0.0:
             return Step(p.mix(end.alpha, 0.0), p)
         middle = midpoint(schedule, start, end, end.sigma)
         first = ((1.0, noise()),) if self.eta else ()
         q = denoiser.predict(self._to(start, middle, x, p, first), middle.t)
-        return Step(self._to(start, end, x, q, self._whole(first, start, middle, end, noise)), p)
+        z = self._whole(first, start, middle, end, noise)
+        return Step(self._to(start, end, x, q, z), p, end)
 
     def _to(self, start: Level, end: Level, x: np.ndarray, p: Prediction, z: Terms) -> np.ndarray:
         down, up = ancestral(start, end, self.eta)
