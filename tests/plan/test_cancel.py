@@ -46,7 +46,7 @@ assert (plan(x, 1.0) == whole).all()
 
 @pytest.mark.parametrize("images, threads", [(1, 1), (16, 2)])  # whole, in parts
 def test_ctrl_c_ends_an_evaluation_and_the_next_one_works(images: int, threads: int):
-    text = INTERRUPT.format(calls=400, images=images, threads=threads)
+    text = INTERRUPT.format(calls=1600, images=images, threads=threads)
     command = [sys.executable, "-c", text]
     result = subprocess.run(command, check=True, timeout=120, capture_output=True, text=True)
     assert result.stdout.strip() == "early"
