@@ -135,18 +135,15 @@ inline void expect(const char* op, bool condition, const char* message) {
 
 // The data of an array of that size, or null for None
 template <class T>
-T* optional(const char* op, const char* name, py::handle object, int64_t size) {
+T* optional(const char* op, const char* name, py::handle object, int64_t size, int flags = kRead) {
   if (object.is_none()) return nullptr;
-  const auto array = input<T>(op, name, object);
+  const Array<T> array(op, name, object, flags);
   expect_size(op, array, size);
   return array.data;
 }
 template <class T>
 T* optional_output(const char* op, const char* name, py::handle object, int64_t size) {
-  if (object.is_none()) return nullptr;
-  const auto array = output<T>(op, name, object);
-  expect_size(op, array, size);
-  return array.data;
+  return optional<T>(op, name, object, size, kWrite);
 }
 
 inline Activation activation(const char* op, int act) {
@@ -185,17 +182,23 @@ class KernelCall {
   Call call_;
 };
 
+// body() as one kernel call; KeyboardInterrupt where that was cancelled.
+template <class F>
+void as_kernel_call(const F& body) {
+  bool cancelled;
+  {
+    const KernelCall call;
+    body();
+    cancelled = call.cancelled();
+  }
+  if (cancelled) throw py::error_already_set();
+}
+
 // Calls the kernel, or writes the call down where this thread is recording a plan.
 template <template <class> class Args, class T>
 void run(const Kernel<Args>& kernel, const Args<T>& args) {
   if (Recording* recording = Recording::current()) return recording->add(kernel, args);
-  bool cancelled;
-  {
-    const KernelCall call;
-    kernel(args);
-    cancelled = call.cancelled();
-  }
-  if (cancelled) throw py::error_already_set();
+  as_kernel_call([&] { kernel(args); });
 }
 
 void bind_elementwise(py::module_& m);

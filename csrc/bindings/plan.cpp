@@ -62,7 +62,7 @@ class BoundPlan {
       expect_size("plan", array, plan_.size());
       times = array.data;
     }
-    call([&] { plan_.run(data.data(), times); });
+    as_kernel_call([&] { plan_.run(data.data(), times); });
   }
 
   // The same in `count` parts side by side, each by the plan `part`. steps: the bytes from one
@@ -76,7 +76,7 @@ class BoundPlan {
     for (int64_t k = 0; k < count; ++k)
       for (size_t i = 0; i < data.size(); ++i)
         shares[k][i] = static_cast<char*>(data[i]) + k * steps[i];
-    call([&] { part.plan_.run_all(shares); });
+    as_kernel_call([&] { part.plan_.run_all(shares); });
   }
   int64_t size() const { return plan_.size(); }
 
@@ -101,17 +101,6 @@ class BoundPlan {
     std::vector<int64_t> result;
     for (const External& external : externals) result.push_back(external.bytes);
     return result;
-  }
-
-  template <class F>
-  static void call(const F& body) {
-    bool cancelled;
-    {
-      const KernelCall call;
-      body();
-      cancelled = call.cancelled();
-    }
-    if (cancelled) throw py::error_already_set();
   }
 
   bool fits(const BoundPlan& part, int64_t count, const std::vector<int64_t>& steps) const {

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..checks import check_count, check_finite
+from ..checks import check_count, check_finite, check_positive
 from ..errors import ConfigError, ShapeError
 from .denoiser import Predictor, Pullback
 from .guidance import Guidance, linearize
@@ -79,9 +79,7 @@ class _Conditioned(Guidance):
                 f"observation must be an Observation, got {type(observation).__name__}"
             )
         self.observation = observation
-        self.data_variance = check_finite("data_variance", data_variance)
-        if not self.data_variance > 0.0:
-            raise ConfigError(f"data_variance = {data_variance}; allowed: a number > 0")
+        self.data_variance = check_positive("data_variance", data_variance)
 
     def _spread(self, p: Prediction) -> float:
         """r^2, kept above 0."""

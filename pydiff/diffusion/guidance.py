@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
-from ..checks import check_finite
+from ..checks import check_finite, check_number
 from ..errors import ConfigError, ShapeError
 from .denoiser import Denoiser, Predictor, Pullback
 from .noise_schedule import NoiseSchedule
@@ -93,9 +93,7 @@ class ClassifierFree(Guidance):
         check_predictor(uncond, type(self).__name__)
         self.uncond = uncond
         self.guidance_scale = check_finite("guidance_scale", guidance_scale)
-        self.rescale = check_finite("rescale", rescale)
-        if not 0.0 <= self.rescale <= 1.0:
-            raise ConfigError(f"rescale = {rescale!r}; allowed: a number in [0, 1]")
+        self.rescale = check_number("rescale", rescale, high=1.0)
         self.interval = _interval(interval)
 
     def predict(self, x: np.ndarray, t: float) -> Prediction:

@@ -73,7 +73,7 @@ def _parts(source: Source, rules: Rules | None, inputs: dict[str, Array]) -> Par
     """A share for each thread, where images are independent and all shares are alike.
 
     What a thread writes stays in its cache, and no thread waits for another after each call. Where
-    two cores have no cache in common, 64 images of 16x16 take 11.4 ms and not 13.5; elsewhere it is
+    two cores have no cache in common, 64 images of 16x16 take 10.7 ms and not 13.5; elsewhere it is
     the same. With fewer images than LEAST_SHARE the weights would pass through each thread's
     cache for too little.
     """

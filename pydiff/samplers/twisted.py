@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from ..checks import check_number
+from ..checks import check_choice, check_number
 from ..diffusion.conditioning import Observation, PiGDM
 from ..diffusion.guidance import linearize
 from ..diffusion.operators import inner_products
@@ -64,8 +64,7 @@ class TwistedSMC(Sampler):
                 f"y has shape {self.observation.y.shape}; particles share one (1, ...)"
             )
         check_number("ess_threshold", self.ess_threshold, high=1.0)
-        if self.variance not in ("fixed_small", "fixed_large"):
-            raise ConfigError(f"variance = {self.variance!r}; allowed: fixed_small, fixed_large")
+        check_choice("variance", self.variance, ("fixed_small", "fixed_large"))
 
     def start(self, times: Sequence[float]) -> _Weights:
         """Equal weights."""
