@@ -49,6 +49,21 @@ inline void parallel_for(int64_t tasks, const F& body) {
       },
       const_cast<F*>(&body));
 }
+
+// Elements from the scratch of one thread, `count` of them, to the next thread's. A page lies
+// between: processors fetch lines ahead of those in use, and would take them from each other.
+template <class T>
+inline int64_t thread_stride(int64_t count) {
+  constexpr int64_t page = 4096 / static_cast<int64_t>(sizeof(T));
+  return (count / page + 2) * page;
+}
+
+// Asks for lines that another processor may have, so that they are here once they are written.
+template <class T>
+inline void prefetch_to_write(const T* p, int64_t count) {
+  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
+  for (int64_t i = 0; i < count; i += line) __builtin_prefetch(p + i, 1);
+}
 }  // namespace
 
 }  // namespace pydiff
