@@ -122,6 +122,17 @@ struct Unpacked {
   }
 };
 
+// b packed and in the nearest cache: nothing is fetched ahead. What lies behind may be another
+// thread's, from whom fetching would take it.
+template <class T>
+struct PackedNear {
+  const T* p;
+  int64_t k;
+  PYDIFF_INLINE View<T> operator()(int64_t j, int64_t i, int64_t) const {
+    return {p + j * k + i * Tile<T>::cols, Tile<T>::cols};
+  }
+};
+
 template <class T>
 void fill_zero(const HeadView<T>& x) {
   for (int64_t i = 0; i < x.t; ++i)
@@ -240,7 +251,7 @@ void attend(const AttentionArgs<T>& g, int64_t pair, int64_t begin, const HeadVi
   Running<T> r;
   for (int64_t j = 0; j < g.tk; j += kKeys) {
     const int64_t keys = least(kKeys, g.tk - j);
-    multiply<false, T>(keys, wide, g.d, k.row(j), k.ld, Packed<T>{q_columns, g.d}, s, kQueries,
+    multiply<false, T>(keys, wide, g.d, k.row(j), k.ld, PackedNear<T>{q_columns, g.d}, s, kQueries,
                        false);
     if (stream_softmax(keys, wide, j == 0, s, r)) y.scale(queries, r.shrink);
     y.add(queries, keys, s, v, j);
@@ -264,7 +275,7 @@ void attention_impl(const AttentionArgs<T>& g) {
   if (pairs * g.tq == 0 || g.d == 0) return;
   const bool whole = pairs >= kWholeHeads;
   const int64_t k_size = copy_size<T>(g.tk, g.d, g.ldk), v_size = copy_size<T>(g.tk, g.d, g.ldv);
-  const int64_t each = k_size + v_size, per_thread = attend_size<T>(g.d);
+  const int64_t each = k_size + v_size, per_thread = thread_stride<T>(attend_size<T>(g.d));
   const Scratch copies(checked_bytes((whole ? num_threads() : pairs) * each, sizeof(T)));
   const Scratch works(checked_bytes(num_threads() * per_thread, sizeof(T)));
   const auto keys_of = [&](int64_t pair) {
@@ -437,8 +448,8 @@ void attention_backward_impl(const AttentionBackwardArgs<T>& g) {
   const int64_t threads = num_threads(), turns = ceil_div(pairs, threads);
   const bool whole = 5 * turns * threads <= 7 * pairs;
   const int64_t queries = whole ? g.tq : kQueries, keys = whole ? least(g.tk, kNearKeys) : kKeys;
-  const int64_t each = Operands<T>::size(g);
-  const int64_t per_thread = BackwardWork<T>::size(g.d, queries, keys);
+  const int64_t each = thread_stride<T>(Operands<T>::size(g));
+  const int64_t per_thread = thread_stride<T>(BackwardWork<T>::size(g.d, queries, keys));
   const Scratch operands(checked_bytes((whole ? threads : pairs) * each, sizeof(T)));
   const Scratch works(checked_bytes(threads * per_thread, sizeof(T)));
   const auto operands_at = [&](int64_t i) {

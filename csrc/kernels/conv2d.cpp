@@ -119,7 +119,8 @@ void direct(const Conv2dArgs<T>& a) {
   constexpr int64_t cols = Tile<T>::cols;
   const Grid cut = grid<T>(1, m, n, k);
   const bool shared = a.packed != nullptr || cut.row_tasks > 2, pack = shared && !a.packed;
-  const int64_t block = cut.rows * kCopyStride<T>, per_thread = block + Tile<T>::depth * cols;
+  const int64_t block = cut.rows * kCopyStride<T>,
+                per_thread = thread_stride<T>(block + Tile<T>::depth * cols);
   const Scratch b_scratch(checked_bytes(pack ? panels<T>(n) * cols * k : 0, sizeof(T)));
   const Scratch scratch(checked_bytes(num_threads() * per_thread, sizeof(T)));
   const T* const b = pack ? b_scratch.template as<T>() : a.packed;
@@ -214,7 +215,8 @@ void backward_data_phase(const Conv2dArgs<T>& a, const Phase& p) {
   constexpr int64_t cols = Tile<T>::cols;
   const bool in_place = a.stride_h == 1 && a.stride_w == 1;
   const Grid cut = grid<T>(1, m, n, k);
-  const int64_t block = cut.rows * kCopyStride<T>, per_thread = block + cut.rows * cut.cols;
+  const int64_t block = cut.rows * kCopyStride<T>,
+                per_thread = thread_stride<T>(block + cut.rows * cut.cols);
   const Scratch b_scratch(checked_bytes(panels<T>(n) * cols * k, sizeof(T)));
   const Scratch scratch(checked_bytes(num_threads() * per_thread, sizeof(T)));
   T* const b = b_scratch.template as<T>();
@@ -279,7 +281,8 @@ void backward_weight_impl(const Conv2dArgs<T>& a) {
   const int64_t parts = depth_parts(m, n, k), part = ceil_div(k, parts);
   const int64_t row_tasks = ceil_div(m, 224), most_rows = ceil_div(m, row_tasks),
                 col_tasks = ceil_div(n, most_cols);
-  const int64_t block = depth * most_rows, per_thread = block + depth * Tile<T>::cols;
+  const int64_t block = depth * most_rows,
+                per_thread = thread_stride<T>(block + depth * Tile<T>::cols);
   const Scratch sums(checked_bytes(parts > 1 ? parts * m * n : 0, sizeof(T)));
   const Scratch scratch(checked_bytes(num_threads() * per_thread, sizeof(T)));
   T* const to = parts > 1 ? sums.template as<T>() : a.weight;

@@ -91,7 +91,8 @@ void matmul_impl(MatmulArgs<T> g) {
   const int64_t limit = (64 << 20) / static_cast<int64_t>(sizeof(T)) / most(1, per_item);
   const int64_t group = one_b ? g.batch : most(1, least(g.batch, limit));
   const int64_t b_items = one_b ? 1 : group;
-  const int64_t a_size = cut.rows * kCopyStride<T>, per_thread = a_size + Tile<T>::depth * cols;
+  const int64_t a_size = cut.rows * kCopyStride<T>,
+                per_thread = thread_stride<T>(a_size + Tile<T>::depth * cols);
   const Scratch b_scratch(checked_bytes(b_items * per_item, sizeof(T)));
   const Scratch scratch(checked_bytes(num_threads() * per_thread, sizeof(T)));
   T* const own_b = b_scratch.template as<T>();

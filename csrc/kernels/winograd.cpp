@@ -231,7 +231,7 @@ struct Work {
   int64_t ldv, ldm, v_step, m_step;
   Work(const Conv2dArgs<T>& a, int64_t tiles)
       : ldv(padded<T>(a.ci)), ldm(padded<T>(a.co)), v_step(tiles * ldv), m_step(tiles * ldm) {}
-  int64_t size() const { return points * (v_step + m_step); }
+  int64_t stride() const { return thread_stride<T>(points * (v_step + m_step)); }
 };
 
 // Tiles per block. Many tiles, by blocks: of about 28, whose V and M the second-level cache holds,
@@ -265,7 +265,7 @@ class Forward {
         u_step_(packed_step<T>(a.ci, a.co)),
         block_(block),
         work_(a, block),
-        scratch_(checked_bytes(padded<T>(a.ci) + works * work_.size(), sizeof(T))),
+        scratch_(checked_bytes(padded<T>(a.ci) + works * work_.stride(), sizeof(T))),
         zeros_(scratch_.template as<T>()),
         blocks_(zeros_ + padded<T>(a.ci)) {
     fill_zero(a.ci, zeros_);
@@ -319,7 +319,7 @@ class Forward {
   // Tiles [first, first + rows) of some channels, with their u, from beginning to end
   void make(const Conv2dArgs<T>& part, const T* u, int64_t first, int64_t rows, int thread) const {
     const Tiles<T, m> g(part);
-    T *const v = blocks_ + thread * work_.size(), *const to = v + points * work_.v_step;
+    T *const v = blocks_ + thread * work_.stride(), *const to = v + points * work_.v_step;
     for (int64_t r = 0; r < rows; ++r)
       transform_input(g, first + r, zeros_, v + r * work_.ldv, work_.v_step);
     for (int64_t e = 0; e < points; ++e) multiply(e, rows, part.co, v, u, to);
