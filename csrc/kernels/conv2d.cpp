@@ -59,17 +59,17 @@ void gather(const Pixels<T>& g, int64_t row, int64_t rows, int64_t col, int64_t 
   }
 }
 
-// y (rows, n) = rows [row, row + rows) of the matrix times b (+ bias), through the block `pixels`
+// y (rows, n) = rows [row, row + rows) of the matrix times b (+ bias), copied to `pixels`
 template <class T, class B>
 void multiply(const Pixels<T>& g, int64_t row, int64_t rows, int64_t n, const B& b, T* y,
-              int64_t ldy, const T* bias, T* pixels) {
+              int64_t ldy, const T* bias, const CopiedRows<T>& copied, T* pixels) {
   product<T, false>(
       rows, n, g.cols(),
       [&](int64_t i, int64_t depth) {
-        gather(g, row, rows, i, depth, pixels, kCopyStride<T>);
-        return View<T>{pixels, kCopyStride<T>};
+        gather(g, row, rows, i, depth, pixels, copied.ld);
+        return View<T>{pixels, copied.ld};
       },
-      b, y, ldy, false, bias);
+      b, y, ldy, false, bias, copied.depth);
 }
 
 template <class T>
@@ -119,8 +119,9 @@ void direct(const Conv2dArgs<T>& a) {
   constexpr int64_t cols = Tile<T>::cols;
   const Grid cut = grid<T>(1, m, n, k);
   const bool shared = a.packed != nullptr || cut.row_tasks > 2, pack = shared && !a.packed;
-  const int64_t block = cut.rows * kCopyStride<T>,
-                per_thread = thread_stride<T>(block + Tile<T>::depth * cols);
+  const CopiedRows<T> copied(cut.rows, k);
+  const int64_t block = cut.rows * copied.ld,
+                per_thread = thread_stride<T>(block + copied.depth * cols);
   const Scratch b_scratch(checked_bytes(pack ? panels<T>(n) * cols * k : 0, sizeof(T)));
   const Scratch scratch(checked_bytes(num_threads() * per_thread, sizeof(T)));
   const T* const b = pack ? b_scratch.template as<T>() : a.packed;
@@ -134,10 +135,10 @@ void direct(const Conv2dArgs<T>& a) {
     T* pixels = scratch.template as<T>() + thread * per_thread;
     T* y = a.y + row * a.ldy + col;
     if (shared) {
-      multiply(g, row, rows, width, Packed<T>{b + col * k, k}, y, a.ldy, bias, pixels);
+      multiply(g, row, rows, width, Packed<T>{b + col * k, k}, y, a.ldy, bias, copied, pixels);
     } else {
       const OwnB<T> own{a.weight + col, n, false, rows, width, pixels + block};
-      multiply(g, row, rows, width, own, y, a.ldy, bias, pixels);
+      multiply(g, row, rows, width, own, y, a.ldy, bias, copied, pixels);
     }
     epilogue.apply(row, rows, col, width, y, a.ldy);
   });
@@ -215,7 +216,8 @@ void backward_data_phase(const Conv2dArgs<T>& a, const Phase& p) {
   constexpr int64_t cols = Tile<T>::cols;
   const bool in_place = a.stride_h == 1 && a.stride_w == 1;
   const Grid cut = grid<T>(1, m, n, k);
-  const int64_t block = cut.rows * kCopyStride<T>,
+  const CopiedRows<T> copied(cut.rows, k);
+  const int64_t block = cut.rows * copied.ld,
                 per_thread = thread_stride<T>(block + cut.rows * cut.cols);
   const Scratch b_scratch(checked_bytes(panels<T>(n) * cols * k, sizeof(T)));
   const Scratch scratch(checked_bytes(num_threads() * per_thread, sizeof(T)));
@@ -228,7 +230,7 @@ void backward_data_phase(const Conv2dArgs<T>& a, const Phase& p) {
     T* dx = in_place ? a.x + row * n + col : pixels + block;
     const int64_t ld = in_place ? n : cut.cols;
     multiply(g, row, rows, width, Packed<T>{b + col * k, k}, dx, ld, static_cast<const T*>(nullptr),
-             pixels);
+             copied, pixels);
     for (int64_t r = 0; r < rows && !in_place; ++r) {
       const int64_t qx = (row + r) % p.qw, qy = (row + r) / p.qw % p.qh,
                     i = (row + r) / p.qw / p.qh;
@@ -277,7 +279,7 @@ void backward_weight_impl(const Conv2dArgs<T>& a) {
   }
   if (a.algorithm != kDirect && k > 0) return winograd_backward_weight(a);
 
-  constexpr int64_t most_cols = 512, depth = Tile<T>::depth;
+  constexpr int64_t most_cols = 512, depth = Tile<T>::near_depth;
   const int64_t parts = depth_parts(m, n, k), part = ceil_div(k, parts);
   const int64_t row_tasks = ceil_div(m, 224), most_rows = ceil_div(m, row_tasks),
                 col_tasks = ceil_div(n, most_cols);

@@ -6,14 +6,21 @@
 namespace pydiff::PYDIFF_ISA_NAMESPACE {
 namespace {
 
+template <class T>
+constexpr int64_t kLine = 64 / sizeof(T);
+
 // One task: c (m, n), a part of a larger matrix. Where more than two panels meet a, it is copied:
 // its own stride would bring the rows of a tile into few cache sets.
 template <class T, class B>
 void multiply(int64_t m, int64_t n, const MatmulArgs<T>& g, const T* a, const B& b, T* c,
-              const T* bias, T* copy) {
+              const T* bias, const CopiedRows<T>& copied, T* copy) {
   const bool reused = n > 2 * Tile<T>::cols;
   const auto copy_rows = [&](const T* from, int64_t ld, int64_t rows, int64_t cols, int64_t to_ld) {
-    for (int64_t r = 0; r < rows; ++r) copy_row(cols, from + r * ld, copy + r * to_ld);
+    for (int64_t r = 0; r < rows; ++r) {
+      const T* const soon = from + least(r + 8, rows - 1) * ld;  // rows lie in pages of their own
+      for (int64_t i = 0; i < cols; i += kLine<T>) __builtin_prefetch(soon + i);
+      copy_row(cols, from + r * ld, copy + r * to_ld);
+    }
     return View<T>{copy, to_ld};
   };
   if (g.transpose_a) {
@@ -28,10 +35,10 @@ void multiply(int64_t m, int64_t n, const MatmulArgs<T>& g, const T* a, const B&
     product<T, false>(
         m, n, g.k,
         [&](int64_t i, int64_t d) {
-          if (reused) return copy_rows(a + i, g.lda, m, d, kCopyStride<T>);
+          if (reused) return copy_rows(a + i, g.lda, m, d, copied.ld);
           return View<T>{a + i, g.lda, a};
         },
-        b, c, g.ldc, false, bias);
+        b, c, g.ldc, false, bias, copied.depth);
   }
 }
 
@@ -91,8 +98,9 @@ void matmul_impl(MatmulArgs<T> g) {
   const int64_t limit = (64 << 20) / static_cast<int64_t>(sizeof(T)) / most(1, per_item);
   const int64_t group = one_b ? g.batch : most(1, least(g.batch, limit));
   const int64_t b_items = one_b ? 1 : group;
-  const int64_t a_size = cut.rows * kCopyStride<T>,
-                per_thread = thread_stride<T>(a_size + Tile<T>::depth * cols);
+  const CopiedRows<T> copied(cut.rows, g.k);
+  const int64_t a_size = cut.rows * copied.ld,
+                per_thread = thread_stride<T>(a_size + copied.depth * cols);
   const Scratch b_scratch(checked_bytes(b_items * per_item, sizeof(T)));
   const Scratch scratch(checked_bytes(num_threads() * per_thread, sizeof(T)));
   T* const own_b = b_scratch.template as<T>();
@@ -114,10 +122,11 @@ void matmul_impl(MatmulArgs<T> g) {
       T* copy = per_threads + thread * per_thread;
       if (shared) {
         const T* b = all_b + (one_b ? 0 : slot) * per_item + col * g.k;
-        multiply(m, n, g, a, Packed<T>{b, g.k}, c, bias, copy);
+        multiply(m, n, g, a, Packed<T>{b, g.k}, c, bias, copied, copy);
       } else {
         const T* b = g.b + (one_b ? 0 : item) * g.b_batch + col * (g.transpose_b ? g.k : 1);
-        multiply(m, n, g, a, OwnB<T>{b, ldb, g.transpose_b, m, n, copy + a_size}, c, bias, copy);
+        multiply(m, n, g, a, OwnB<T>{b, ldb, g.transpose_b, m, n, copy + a_size}, c, bias, copied,
+                 copy);
       }
       epilogue.apply(item * g.m + row, m, col, n, c, g.ldc);
     });
