@@ -78,7 +78,9 @@ CASES = {
     "matmul-column": product(100, 1, 70),
     "matmul-tiles": product(29, 47, 130, bias=True),
     "matmul-direct": product(28, 64, 33),
-    "matmul-depth": product(40, 70, 1100, bias=True),
+    "matmul-depth": product(40, 70, 2100, bias=True),
+    "matmul-depth-rows": product(130, 70, 2100),
+    "matmul-depth-tb": product(9, 70, 4500, transpose_b=True),
     "matmul-blocks": product(301, 550, 70),
     "matmul-ta": product(61, 50, 600, transpose_a=True),
     "matmul-ta-parts": product(37, 45, 5003, transpose_a=True),
@@ -94,6 +96,7 @@ CASES = {
     "conv-to-1": conv("y", (2, 8, 8, 40), (3, 3, 40, 1), bias=True),
     "conv-blocks": conv("y", (5, 13, 12, 36), (3, 3, 36, 48)),
     "conv-1x1": conv("y", (3, 9, 9, 70), (1, 1, 70, 37), padding=(0, 0, 0, 0), bias=True),
+    "conv-depth": conv("y", (1, 5, 5, 500), (3, 3, 500, 70), (2, 2)),
     "conv-stride": conv("y", (2, 11, 9, 17), (3, 3, 17, 20), (2, 2), (0, 1, 0, 1)),
     "conv-odd": conv("y", (2, 5, 12, 3), (5, 2, 3, 5), (1, 3), (2, 4, 0, 1)),
     "conv-all-padding": conv("y", (1, 1, 2, 3), (2, 2, 3, 4), padding=(3, 3, 3, 3)),
@@ -101,6 +104,7 @@ CASES = {
     "data-blocks": conv("data", (5, 13, 12, 36), (3, 3, 36, 48)),
     "data-1-channel": conv("data", (3, 9, 7, 1), (3, 3, 1, 40)),
     "data-1x1": conv("data", (3, 9, 9, 70), (1, 1, 70, 37), padding=(0, 0, 0, 0)),
+    "data-depth": conv("data", (1, 9, 9, 70), (3, 3, 70, 500), (2, 2)),
     "data-stride": conv("data", (2, 11, 9, 17), (3, 3, 17, 20), (2, 2), (0, 1, 0, 1)),
     "data-stride-1x1": conv("data", (2, 7, 8, 6), (1, 1, 6, 9), (2, 2), (0, 0, 0, 0)),
     "data-odd": conv("data", (2, 5, 12, 3), (5, 2, 3, 5), (1, 3), (2, 4, 0, 1)),
@@ -118,7 +122,13 @@ CASES = {
         "group_norm",
         (normal(2, 65, 160), 1, normal(160), normal(160), 0.1, "none"),
     ),
+    "group_norm-blocks": (
+        "group_norm",
+        (normal(2, 600, 96), 12, normal(96), normal(96), 1e-5, "silu"),
+    ),
+    "group_norm-many": ("group_norm", (normal(9, 140, 64), 16, None, None, 1e-5, "none")),
     "group_norm-grad": norm_backward("group_norm", (3, 9, 15, 36), True, 4, "silu"),
+    "group_norm-grad-many": norm_backward("group_norm", (9, 300, 36), True, 9, "silu"),
     "group_norm-grad-1": norm_backward("group_norm", (1, 300, 7), False, 7, "none"),
     "layer_norm": ("layer_norm", (normal(3, 43, 77), normal(77), normal(77), 1e-5)),
     "layer_norm-1": ("layer_norm", (normal(130, 1), None, None, 1e-5)),
@@ -244,6 +254,22 @@ def test_norms_keep_their_digits_far_from_zero(isa, rng):
     np.testing.assert_allclose(mean, right_mean, rtol=1e-6)
     np.testing.assert_allclose(rstd, right_rstd, rtol=1e-6)
     assert np.abs(y - right).max() <= 5e-6  # although the mean as float32 is off by up to 3e-5
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("rows", [1, 8, 32])
+def test_group_norm_loses_four_bits_at_most_to_rows_far_from_the_others(isa, rows, rng):
+    """Sums run about the mean of a block's first rows, wherever those lie."""
+    native.set_isa(isa)
+    x = rng.standard_normal((1, 512, 32)).astype(np.float32)
+    x[:, :rows] += 1e4
+    _, mean, rstd = cpu.group_norm(x, 4, None, None, 1e-5, "none")
+    _, right_mean, right_rstd = reference.group_norm(
+        x.astype(np.float64), 4, None, None, 1e-5, "none"
+    )
+    tolerance = 16 * np.finfo(np.float32).eps
+    assert np.abs((mean - right_mean) * right_rstd).max() <= tolerance  # in deviations
+    np.testing.assert_allclose(rstd, right_rstd, rtol=tolerance)
 
 
 @pytest.mark.parametrize("isa", ISAS)
