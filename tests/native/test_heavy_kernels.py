@@ -259,15 +259,16 @@ def test_norms_keep_their_digits_far_from_zero(isa, rng):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("rows", [1, 8, 32])
 def test_group_norm_loses_four_bits_at_most_to_rows_far_from_the_others(isa, rows, rng):
-    """Sums run about the mean of a block's first rows, wherever those lie."""
+    """Sums run about the mean of a block's first rows, wherever those lie: 16 times the error of a
+    chain of 128 roundings at random."""
     native.set_isa(isa)
-    x = rng.standard_normal((1, 512, 32)).astype(np.float32)
+    x = rng.standard_normal((50, 512, 32)).astype(np.float32)
     x[:, :rows] += 1e4
     _, mean, rstd = cpu.group_norm(x, 4, None, None, 1e-5, "none")
     _, right_mean, right_rstd = reference.group_norm(
         x.astype(np.float64), 4, None, None, 1e-5, "none"
     )
-    tolerance = 16 * np.finfo(np.float32).eps
+    tolerance = 16 * 128**0.5 * np.finfo(np.float32).eps / 2
     assert np.abs((mean - right_mean) * right_rstd).max() <= tolerance  # in deviations
     np.testing.assert_allclose(rstd, right_rstd, rtol=tolerance)
 
