@@ -6,8 +6,10 @@ would slow an engine down by itself, so it stays as its makers ship it; instead,
 `settle` sleeps until no thread of this process computes. That is the same for every engine, and
 needs no list of who spins for how long.
 
-A turn of short calls begins with one untimed call, which wakes the engine's threads and fills the
-caches that the others used, as in a sampler's loop; then as many calls as fill 20 ms are timed.
+A turn begins with untimed calls for 0.1 s, one at least, as in a sampler's loop: they wake the
+engine's threads, fill the caches that the others used, and a virtual machine's host may run two
+processors that were at rest on one core for that long: pydiff, and PyTorch too, then took twice as
+long in a third of the turns of some runs. Then as many calls as fill 20 ms are timed.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+WARM = 0.1  # seconds of untimed calls
 TURN = 0.02  # seconds that are timed at least
 STEP = 0.002  # seconds between two looks at the processor time
 LOOKS = 3  # in a row that must find rest: a spinning thread may lose its core for a moment
@@ -71,7 +74,9 @@ def _rest(name: Any, cores: set[int]) -> None:
 
 
 def _turn(run: Run, calls: int) -> float:
-    if calls > 1:
+    start = time.perf_counter()
+    run()
+    while time.perf_counter() - start < WARM:
         run()
     return seconds(run, calls)
 
