@@ -128,8 +128,9 @@ template <class T>
 struct PackedNear {
   const T* p;
   int64_t k;
-  PYDIFF_INLINE View<T> operator()(int64_t j, int64_t i, int64_t) const {
-    return {p + j * k + i * Tile<T>::cols, Tile<T>::cols};
+  PYDIFF_INLINE View<T> operator()(int64_t j, int64_t i, int64_t depth) const {
+    const View<T> b = Packed<T>{p, k}(j, i, depth);
+    return {b.p, b.ld};
   }
 };
 

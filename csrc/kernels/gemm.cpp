@@ -6,9 +6,6 @@
 namespace pydiff::PYDIFF_ISA_NAMESPACE {
 namespace {
 
-template <class T>
-constexpr int64_t kLine = 64 / sizeof(T);
-
 // One task: c (m, n), a part of a larger matrix. Where more than two panels meet a, it is copied:
 // its own stride would bring the rows of a tile into few cache sets.
 template <class T, class B>

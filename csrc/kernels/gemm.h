@@ -140,6 +140,9 @@ struct View {
 };
 
 template <class T>
+constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));  // elements in a line of the cache
+
+template <class T>
 PYDIFF_INLINE int64_t panels(int64_t n) {
   return ceil_div(n, Tile<T>::cols);
 }
@@ -195,7 +198,7 @@ void pack_b(int64_t k, int64_t n, const T* b, int64_t ldb, bool transposed, T* t
 }
 
 // b (k, n) of a task that meets it once: few rows read it where it lies, more pack each block of a
-// panel into `panel`, of Tile::depth rows.
+// panel into `panel`.
 template <class T>
 struct OwnB {
   const T* b;
@@ -227,11 +230,11 @@ template <class T>
 struct CopiedRows {
   int64_t depth, ld;
   CopiedRows(int64_t rows, int64_t k) {
-    constexpr int64_t line = 64 / sizeof(T), all = 262144 / sizeof(T);
+    constexpr int64_t all = 262144 / sizeof(T);
     constexpr int64_t longest = Tile<T>::depth, shortest = longest / 4;
-    depth = most(shortest, least(longest, all / most(1, rows) / line * line));
-    depth = least(depth, ceil_div(k, line) * line);
-    ld = depth + line;
+    depth = most(shortest, least(longest, all / most(1, rows) / kLine<T> * kLine<T>));
+    depth = least(depth, ceil_div(k, kLine<T>) * kLine<T>);
+    ld = depth + kLine<T>;
   }
 };
 
@@ -241,7 +244,6 @@ template <class T, bool kColumns, class A, class B>
 void product(int64_t m, int64_t n, int64_t k, const A& a_at, const B& b_at, T* c, int64_t ldc,
              bool add, const T* bias,
              int64_t block = kColumns ? Tile<T>::near_depth : Tile<T>::depth) {
-  constexpr int64_t line = 64 / sizeof(T);
   int64_t i = 0;
   do {
     const int64_t depth = least(block, k - i);
@@ -261,7 +263,8 @@ void product(int64_t m, int64_t n, int64_t k, const A& a_at, const B& b_at, T* c
         const int rows = static_cast<int>(ceil_div(m - row, left));
         t.next = reinterpret_cast<const char*>(a.next == nullptr ? next_b : t.a + rows * a_step);
         any_tile<T, kColumns>(rows, cols, t);
-        if (b.next != nullptr) next_b += depth * line;  // what follows b may be another thread's
+        // What follows an unpacked b may be another thread's.
+        if (b.next != nullptr) next_b += depth * kLine<T>;
         t.a += rows * a_step;
         t.c += rows * ldc;
         row += rows;

@@ -12,9 +12,6 @@
 namespace pydiff::PYDIFF_ISA_NAMESPACE {
 namespace {
 
-template <class T>
-constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
-
 // Rows, and matrices of different points, lie a line further apart than they are wide: strides of
 // 2^n meet in few sets of the cache (packing 256 x 256 channels takes 0.3 ms instead of 1.4).
 template <class T>
