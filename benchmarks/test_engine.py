@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import pydiff
 from benchmarks import memory
 from benchmarks.models import MODELS
+from pydiff.autograd import record, rule
 from pydiff.samplers import SAMPLERS
 
 WORK = [("small", 1), ("small", 64), ("cifar10", 1), ("cifar10", 16)]
@@ -51,6 +53,31 @@ def test_training_step(benchmark, report_rate, name, batch):
     benchmark.group = "training step"
     benchmark(step)
     report_rate("images/s", batch)
+
+
+@rule("nothing", "x, weight", saves="x, weight")
+def nothing_backward(ctx, dy):
+    return dy, None
+
+
+@pytest.mark.parametrize("elements", [4, 4096, 1 << 20])
+@pytest.mark.parametrize("saved", [0, 1, 2])
+def test_tape(benchmark, saved, elements):
+    """Recording 1000 ops that compute nothing, and the walk back; so many saved arrays each."""
+    leaf = pydiff.Tensor(np.zeros(elements, np.float32), requires_grad=True)
+    weight, dy = pydiff.Tensor(leaf.data.copy()), leaf.data.copy()
+
+    def run():
+        x = leaf
+        for _ in range(1000):
+            x = record("nothing", leaf.data, (x, weight), (x, weight)[:saved])
+        x.backward(dy)
+        leaf.zero_grad()
+
+    benchmark.group = "tape"
+    benchmark(run)
+    if benchmark.stats is not None:  # --benchmark-disable
+        benchmark.extra_info["us_per_op"] = round(benchmark.stats.stats.median * 1e3, 2)
 
 
 @pytest.mark.parametrize("steps", [10, 50])

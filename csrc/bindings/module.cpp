@@ -9,26 +9,30 @@ namespace pydiff::bindings {
 namespace {
 
 constexpr int64_t kHashedWhole = 16384;  // bytes up to which every element counts
-constexpr int64_t kSamples = 512;        // elements that count in a larger array
+constexpr int64_t kSamples = 128;        // elements that count in a larger array
 
-uint64_t mix(uint64_t hash, uint64_t word) {
-  hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
-  return hash ^ (hash >> 29);
+constexpr uint64_t kOdd = 0x9E3779B97F4A7C15u;
+
+uint64_t fold(uint64_t a, uint64_t b) {
+  const unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
+  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
 
-// Words 0 .. count - 1 in four chains, whose multiplications overlap
+// Words 0 .. count - 1, two to a multiplication (as wyhash does), in chains that overlap
 template <class F>
 uint64_t hash_words(uint64_t seed, int64_t count, const F& word) {
-  uint64_t a = seed, b = ~seed, c = seed + 1, d = ~seed + 1;
+  constexpr int chains = 8;
+  uint64_t hash[chains];
+  for (int j = 0; j < chains; ++j) hash[j] = seed ^ (kOdd << j);
   int64_t i = 0;
-  for (; i + 4 <= count; i += 4) {
-    a = mix(a, word(i));
-    b = mix(b, word(i + 1));
-    c = mix(c, word(i + 2));
-    d = mix(d, word(i + 3));
+  for (; i + 2 * chains <= count; i += 2 * chains) {
+#pragma GCC unroll 8
+    for (int j = 0; j < chains; ++j)
+      hash[j] = fold(hash[j] ^ word(i + 2 * j), kOdd ^ word(i + 2 * j + 1));
   }
-  for (; i < count; ++i) a = mix(a, word(i));
-  return mix(mix(a, b), mix(c, d));
+  for (; i < count; ++i) hash[0] = fold(hash[0] ^ word(i), kOdd);
+  for (int j = 1; j < chains; ++j) hash[0] = fold(hash[0] ^ hash[j], kOdd);
+  return hash[0];
 }
 
 uint64_t word_at(const char* p, int64_t bytes) {
@@ -47,8 +51,9 @@ int64_t offset_of(const py::array& array, int64_t index) {
   return offset;
 }
 
-// Hashes every element of a small array and 512 evenly spaced ones of a large array, each to its
-// first 8 bytes. Only comparable between calls on one array.
+// Hashes every element of a small array and 128 evenly spaced ones of a large array, each to its
+// first 8 bytes: more would cost as many misses of the cache. Only comparable between calls on one
+// array.
 uint64_t fingerprint(const py::array& array) {
   const int64_t size = array.size(), item = array.itemsize();
   const char* data = static_cast<const char*>(array.data());
@@ -93,7 +98,19 @@ PyCFunction bare(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t))
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
 }
 
+PyObject* fingerprint_of(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  if (count != 2 || !py::isinstance<py::array>(arguments[0])) {
+    PyErr_SetString(PyExc_TypeError, "fingerprint: an ndarray and a version are needed");
+    return nullptr;
+  }
+  const uint64_t version = PyLong_AsUnsignedLongLong(arguments[1]);
+  if (PyErr_Occurred() != nullptr) return nullptr;
+  const auto array = py::reinterpret_borrow<py::array>(arguments[0]);
+  return PyLong_FromUnsignedLongLong(fold(fingerprint(array) ^ version, kOdd));
+}
+
 PyMethodDef functions[] = {
+    {"fingerprint", bare(&fingerprint_of), METH_FASTCALL, "fingerprint(array, version) -> int"},
     {"are_usual", bare(&are_usual<false>), METH_FASTCALL, "are_usual(*arrays) -> bool"},
     {"are_alike", bare(&are_usual<true>), METH_FASTCALL, "are_alike(*arrays) -> bool"},
     {nullptr, nullptr, 0, nullptr},
@@ -148,5 +165,4 @@ PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
       py::arg("n"));
   m.def("openmp", &pydiff::built_with_openmp);
   m.def("build_info", &build_info);
-  m.def("fingerprint", &fingerprint, py::arg("array").noconvert());
 }

@@ -14,7 +14,7 @@ from ..errors import DtypeError
 Array = NDArray[Any]
 
 EXACT_BYTES = 16 * 1024  # up to here a fingerprint covers every byte
-SAMPLES = 512  # above, so many elements at a fixed stride
+SAMPLES = 128  # above, so many elements at a fixed stride
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -60,11 +60,11 @@ def is_sole(container: Any, key: Any) -> bool:
     return array.base is None and bool(array.flags.carray)
 
 
-def portable_fingerprint(array: Array) -> int:
-    """A number that changes when the array does: exact up to 16 KiB, a strided sample above."""
+def portable_fingerprint(array: Array, version: int) -> int:
+    """A number that changes with the version or the array: exact up to 16 KiB, sampled above."""
     if array.nbytes > EXACT_BYTES:
-        return crc32(array.flat[:: array.size // SAMPLES].data)
-    return crc32(np.ascontiguousarray(array).data)
+        return crc32(array.flat[:: array.size // SAMPLES].data, version)
+    return crc32(np.ascontiguousarray(array).data, version)
 
 
 try:  # the same at memory speed, where it is built

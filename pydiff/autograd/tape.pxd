@@ -16,6 +16,7 @@ cdef class Node:
     cdef readonly str op
     cdef readonly tuple parents
     cdef readonly tuple saved
+    cdef readonly tuple sources
     cdef readonly tuple checks
     cdef readonly dict attrs
     cdef readonly tuple shape
@@ -53,7 +54,7 @@ cdef tuple _pull(Node node, object dy)
 
 cdef object _check_pulled(Node node, object rule, Py_ssize_t i, object parent, object dx)
 
-@cython.locals(i=Py_ssize_t, check=tuple, tensor=TensorBase, version=long, changed=bint)
+@cython.locals(i=Py_ssize_t)
 cdef object _check_saved(Node node, object rule)
 
 @cython.locals(leaf=TensorBase)

@@ -109,7 +109,7 @@ class TensorBase:
 class Node:
     """One recorded op. Rules see it as `ctx`: `saved`, `needs`, `shapes` and `ctx["attribute"]`."""
 
-    __slots__ = ("attrs", "checks", "dtype", "op", "parents", "saved", "shape")
+    __slots__ = ("attrs", "checks", "dtype", "op", "parents", "saved", "shape", "sources")
 
     def __init__(
         self,
@@ -124,12 +124,14 @@ class Node:
         self.dtype = data.dtype
         self.parents = parents
         self.saved: tuple[Any, ...] = tuple([_array(x) for x in saved])
+        self.sources = saved
         self.checks = tuple([_check(x) for x in saved])
         self.attrs = attrs
 
     def free(self) -> None:
         """Let go of everything that only the backward pass needs."""
-        self.parents = self.saved = self.checks = self.attrs = None  # type: ignore[assignment]
+        self.parents = self.saved = self.sources = None  # type: ignore[assignment]
+        self.checks = self.attrs = None  # type: ignore[assignment]
 
     @property
     def needs(self) -> tuple[bool, ...]:
@@ -199,14 +201,14 @@ def _array(x: Any) -> Any:
     return base._data
 
 
-def _check(x: Any) -> tuple[TensorBase | None, int, int] | None:
-    """What is compared before the backward pass reads a saved array: (tensor, version, hash)."""
+def _check(x: Any) -> int | None:
+    """What must be the same when the backward pass reads a saved array."""
     if x is None:
         return None
     if not isinstance(x, TensorBase):
-        return (None, 0, fingerprint(x))
+        return fingerprint(x, 0)
     base = x
-    return (base, base._version, fingerprint(base._data))
+    return fingerprint(base._data, base._version)
 
 
 def backward(root: TensorBase, gradient: Any = None, only: TensorBase | None = None) -> None:
@@ -345,12 +347,8 @@ def _check_pulled(node: Node, rule: Rule, i: int, parent: Any, dx: Any) -> None:
 
 
 def _check_saved(node: Node, rule: Rule) -> None:
-    for i, check in enumerate(node.checks):
-        if check is None:
-            continue
-        tensor, version, before = check
-        changed = tensor is not None and tensor.version != version
-        if changed or fingerprint(node.saved[i]) != before:
+    for i, source in enumerate(node.sources):
+        if _check(source) != node.checks[i]:
             raise AutogradError(
                 f"{node.op}: '{_name(rule.saves, i)}' was changed in place after the forward pass "
                 "read it, so its gradient would be wrong; work on a copy, or call backward() first"

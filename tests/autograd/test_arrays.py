@@ -19,7 +19,8 @@ LAYOUTS = {
 @pytest.fixture(params=["python", "active"])
 def fingerprint(request):
     """The portable function, and the one in use (the native one where it is built)."""
-    return arrays.portable_fingerprint if request.param == "python" else arrays.fingerprint
+    chosen = arrays.portable_fingerprint if request.param == "python" else arrays.fingerprint
+    return lambda array, version=0: chosen(array, version)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -45,6 +46,11 @@ def test_every_bit_of_a_small_array_counts(fingerprint, n, rng) -> None:
 
 def test_order_counts(fingerprint) -> None:
     assert fingerprint(np.array([1.0, 2.0])) != fingerprint(np.array([2.0, 1.0]))
+
+
+def test_the_version_counts(fingerprint) -> None:
+    for a in (np.ones(3), np.ones(100_000)):
+        assert len({fingerprint(a, version) for version in range(9)}) == 9
 
 
 def test_large_arrays_are_sampled_all_over(fingerprint, rng) -> None:
