@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from hypothesis import HealthCheck, settings
 import pydiff
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # for peers, and for the child processes that the guard misses
+
+# A shell that starts tests in the background lets them, and so their children, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "pydiff", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
