@@ -15,7 +15,6 @@ cdef class TensorBase:
 cdef class Node:
     cdef readonly str op
     cdef readonly tuple parents
-    cdef readonly tuple saved
     cdef readonly tuple sources
     cdef readonly tuple checks
     cdef readonly dict attrs

@@ -109,7 +109,7 @@ class TensorBase:
 class Node:
     """One recorded op. Rules see it as `ctx`: `saved`, `needs`, `shapes` and `ctx["attribute"]`."""
 
-    __slots__ = ("attrs", "checks", "dtype", "op", "parents", "saved", "shape", "sources")
+    __slots__ = ("attrs", "checks", "dtype", "op", "parents", "shape", "sources")
 
     def __init__(
         self,
@@ -123,15 +123,18 @@ class Node:
         self.shape = data.shape
         self.dtype = data.dtype
         self.parents = parents
-        self.saved: tuple[Any, ...] = tuple([_array(x) for x in saved])
         self.sources = saved
         self.checks = tuple([_check(x) for x in saved])
         self.attrs = attrs
 
     def free(self) -> None:
         """Let go of everything that only the backward pass needs."""
-        self.parents = self.saved = self.sources = None  # type: ignore[assignment]
-        self.checks = self.attrs = None  # type: ignore[assignment]
+        self.parents = self.sources = self.checks = self.attrs = None  # type: ignore[assignment]
+
+    @property
+    def saved(self) -> tuple[Any, ...]:
+        """The arrays that the rule reads, or None; checked to be those of the forward pass."""
+        return tuple([_array(x) for x in self.sources])
 
     @property
     def needs(self) -> tuple[bool, ...]:
